@@ -1,0 +1,1 @@
+"""Pretrained-model embedding forensics."""

@@ -1,0 +1,69 @@
+"""A tensor as a byte range of a file: what every checkpoint format comes down to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forensics.embedding import Embedding, Role, Source, row_bytes
+from forensics.errors import CheckpointError, FormatError
+from forensics.formats import TensorFormat
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor of a checkpoint, not yet read.
+
+    Attributes:
+        name: its name in the file.
+        shape: rows first.
+        dtype: the file's own name for the number type.
+        format: the number format; None where it is not one that holds embeddings.
+        path: the file that holds the bytes.
+        offset: first byte in that file.
+        n_bytes: number of bytes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    format: TensorFormat | None
+    path: Path
+    offset: int
+    n_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.name} [{' x '.join(map(str, self.shape))}] {self.dtype}"
+
+    def map(self) -> NDArray[np.uint8]:
+        """The bytes, ``uint8[n_bytes]``, memory-mapped: nothing is read until it is looked at."""
+        if self.n_bytes == 0:
+            return np.empty(0, np.uint8)
+        # As a plain array: numpy.memmap wraps every slice and row in a costlier object.
+        return np.asarray(np.memmap(self.path, np.uint8, mode="r", offset=self.offset, shape=(self.n_bytes,)))
+
+    def embedding(self, role: Role, source: Source) -> Embedding:
+        """The matrix, memory-mapped.
+
+        Raises:
+            CheckpointError: the tensor is not a matrix with rows.
+            FormatError: its numbers are not of a known float or quantised format.
+        """
+        where = f"{self.path.name}: tensor {self.name!r}"
+        if len(self.shape) != 2:
+            raise CheckpointError(f"{where} has shape {list(self.shape)}, an embedding is a matrix [rows, dim]")
+        rows, dim = self.shape
+        if rows < 1 or dim < 1:
+            raise CheckpointError(
+                f"{where} is {rows} x {dim}", hint="there is nothing to scan in an empty matrix"
+            )
+        if self.format is None:
+            raise FormatError(
+                f"{where} is stored as {self.dtype}, not as floats or ggml blocks",
+                hint="packed low-bit weights are not read; scan the checkpoint they were made from",
+            )
+        width = row_bytes(self.format, dim)
+        return Embedding(self.map().reshape(rows, width), self.format, dim, role, self.name, source)

@@ -1,0 +1,1 @@
+"""Values to markdown, tables, figures and files."""

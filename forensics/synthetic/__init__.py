@@ -1,0 +1,1 @@
+"""Planted checkpoints with a known truth."""

@@ -1,0 +1,1 @@
+"""Tokenizer pieces and what they stand for."""
