@@ -1,1 +1,5 @@
 """Tokenizer pieces and what they stand for."""
+
+from forensics.vocabulary.pieces import Vocabulary
+
+__all__ = ["Vocabulary"]

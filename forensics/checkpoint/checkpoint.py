@@ -1,0 +1,102 @@
+"""What every SOURCE opens to: the embedding matrices of a model, with the proof of how they are tied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from forensics.checkpoint.naming import choose_embeddings, named_tensor, role_by_name, same_bytes
+from forensics.checkpoint.stored import StoredTensor
+from forensics.embedding import Embedding, Source
+from forensics.vocabulary import Vocabulary
+
+Tied = Literal["absent", "identical", "different"]
+"""E_out against E_in, by bytes: not stored, the same bytes, or other bytes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A model's embedding matrices and what lies beside them.
+
+    Attributes:
+        source: where it came from.
+        matrices: one Embedding if E_out is absent or identical to E_in (role "tied"), else two.
+        tied: "absent", "identical" or "different", from bytes; None where one tensor was asked for by name.
+        vocabulary: the tokenizer's pieces, or None.
+        config: the model's config, empty if there is none.
+        notes: what a reader of the results must know, such as a tokenizer that could not be read.
+    """
+
+    source: Source
+    matrices: tuple[Embedding, ...]
+    tied: Tied | None
+    vocabulary: Vocabulary | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def matrix(self, role: str | None = None) -> Embedding:
+        """The matrix of that role; a tied one serves both; E_in, or the only one, without a role.
+
+        Raises:
+            KeyError: no such matrix.
+        """
+        for embedding in self.matrices:
+            if role is None or embedding.role in (role, "tied"):
+                return embedding
+        raise KeyError(f"{self.source}: no {role} matrix, only {', '.join(e.role for e in self.matrices)}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What a reader found on disk, before any tensor is chosen.
+
+    Attributes:
+        where: names the place in error messages.
+        tensors: by name.
+        config: the model's config, empty if there is none.
+        vocabulary: the tokenizer's pieces, or None.
+        notes: anything that could not be read and was passed over.
+    """
+
+    where: str
+    tensors: Mapping[str, StoredTensor]
+    config: Mapping[str, Any]
+    vocabulary: Vocabulary | None
+    notes: tuple[str, ...] = ()
+
+
+def assemble(contents: Contents, source: Source, tensor: str | None = None) -> Checkpoint:
+    """Chooses the embedding tensors and proves how they are tied.
+
+    Args:
+        contents: what the reader found.
+        source: where it came from.
+        tensor: take this tensor alone instead of choosing.
+
+    Raises:
+        TensorNotFoundError: no tensor, or more than one, could be meant.
+        CheckpointError, FormatError: the chosen tensor cannot be an embedding.
+    """
+    tied: Tied | None = None
+    if tensor is not None:
+        stored = named_tensor(contents.tensors, tensor, contents.where)
+        matrices = [stored.embedding(role_by_name(tensor), source)]
+    else:
+        chosen, head = choose_embeddings(contents.tensors.values(), contents.config, contents.where)
+        matrices, tied = _pair(chosen, head, source)
+    return Checkpoint(source, tuple(matrices), tied, contents.vocabulary, contents.config, contents.notes)
+
+
+def _pair(
+    chosen: StoredTensor | None, head: StoredTensor | None, source: Source
+) -> tuple[list[Embedding], Tied | None]:
+    if chosen is None and head is not None:
+        # Only a head: there is no E_in to hold it against.
+        return [head.embedding("output", source)], None
+    assert chosen is not None
+    if head is None:
+        return [chosen.embedding("input", source)], "absent"
+    if same_bytes(chosen, head):
+        return [chosen.embedding("tied", source)], "identical"
+    return [chosen.embedding("input", source), head.embedding("output", source)], "different"

@@ -1,0 +1,142 @@
+"""Checkpoints on disk: a weights file, or a Hugging Face folder, single file or sharded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from forensics.checkpoint.checkpoint import Contents
+from forensics.checkpoint.gguf_file import read_gguf
+from forensics.checkpoint.gguf_metadata import config_from_gguf, vocabulary_from_gguf
+from forensics.checkpoint.json_file import read_json
+from forensics.checkpoint.naming import role_by_name
+from forensics.checkpoint.safetensors_file import read_safetensors
+from forensics.checkpoint.stored import StoredTensor
+from forensics.checkpoint.tokenizer_files import find_vocabulary
+from forensics.errors import CheckpointError, ForensicsError, SourceError, UnsafeFileError
+from forensics.vocabulary import Vocabulary
+
+SINGLE = ("model.safetensors", "pytorch_model.bin")
+"""Weights files that a folder's loader takes without asking, in order of preference."""
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+"""Endings of weights files."""
+
+
+def read_path(path: Path) -> Contents:
+    """The tensors, config and vocabulary of a file or folder.
+
+    Raises:
+        SourceError: nothing there, or nothing that holds weights.
+        CheckpointError: what is there is damaged or unsafe.
+    """
+    try:
+        if path.is_dir():
+            return _read_folder(path)
+        if path.is_file():
+            return _read_file(path)
+    except OSError as error:
+        raise SourceError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+    raise SourceError(f"{path.name or path}: no such file or folder", hint="check the path")
+
+
+def _read_file(path: Path) -> Contents:
+    if _starts_with(path, b"GGUF"):
+        header = read_gguf(path)
+        vocabulary, notes = vocabulary_from_gguf(header.metadata)
+        return Contents(path.name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes)
+    return _with_neighbours(path.name, path.parent, _weights_reader(path)(path))
+
+
+def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
+    """By content where it is unmistakable, then by ending."""
+    if _starts_with(path, b"PK\x03\x04") or path.suffix in (".bin", ".pt", ".pth"):
+        from forensics.checkpoint.torch_zip import read_torch_zip
+        return read_torch_zip
+    if path.suffix == ".safetensors" or _starts_with(path, b"{", offset=8):
+        return read_safetensors
+    raise CheckpointError(
+        f"{path.name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}"
+    )
+
+
+def _read_folder(folder: Path) -> Contents:
+    for name in INDEXES:
+        if (folder / name).is_file():
+            return _with_neighbours(folder.name, folder, _read_shards(folder, name))
+    for name in SINGLE:
+        if (folder / name).is_file():
+            return _read_file(folder / name)
+    found = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in WEIGHTS)
+    if len(found) == 1:
+        return _read_file(found[0])
+    if found:
+        listed = ", ".join(p.name for p in found[:8])
+        raise SourceError(
+            f"{folder.name}: {len(found)} weights files and no index", hint=f"name one of them: {listed}"
+        )
+    raise SourceError(
+        f"{folder.name}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}"
+    )
+
+
+def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
+    """The tensors of the shards that can hold an embedding: a missing other shard does not matter."""
+    weight_map = read_json(folder / index_name).get("weight_map")
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        raise CheckpointError(f"{index_name}: no weight_map, so the shards are unknown")
+    for shard in set(map(str, weight_map.values())):
+        check_shard_name(shard, index_name)
+    telling = {str(s) for name, s in weight_map.items() if role_by_name(name) != "unknown"}
+    tensors: dict[str, StoredTensor] = {}
+    for shard in sorted(telling or set(map(str, weight_map.values()))):
+        path = folder / shard
+        if not path.is_file():
+            wanted = next(name for name, s in weight_map.items() if s == shard and (not telling or role_by_name(name) != "unknown"))
+            raise CheckpointError(f"{shard}: missing, and tensor {wanted!r} is in it", hint="download that shard")
+        found = _weights_reader(path)(path)
+        for name in (n for n, s in weight_map.items() if s == shard and n not in found):
+            raise CheckpointError(f"{shard}: {index_name} says it holds tensor {name!r}, and it does not")
+        tensors.update(found)
+    return tensors
+
+
+def check_shard_name(shard: str, index_name: str) -> None:
+    """Refuses a shard name that would leave the checkpoint's folder.
+
+    Raises:
+        UnsafeFileError: an absolute or climbing path, or a backslash.
+    """
+    parts = PurePosixPath(shard)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in shard or not parts.name or ":" in shard or "\0" in shard:
+        raise UnsafeFileError(
+            f"{index_name}: shard name {shard[:120]!r} leads out of the folder", hint="do not trust this checkpoint"
+        )
+
+
+def _with_neighbours(where: str, folder: Path, tensors: Mapping[str, StoredTensor]) -> Contents:
+    """Adds the config and the tokenizer that lie beside the weights; a damaged one is a note, not an end."""
+    notes: list[str] = []
+    config: dict[str, Any] = {}
+    vocabulary: Vocabulary | None = None
+    try:
+        if (folder / "config.json").is_file():
+            config = read_json(folder / "config.json")
+    except ForensicsError as error:
+        notes.append(f"config not used: {error.message}")
+    try:
+        vocabulary = find_vocabulary(folder)
+        if vocabulary is None:
+            notes.append("no tokenizer file beside the weights: tokens are known by id only")
+    except ForensicsError as error:
+        notes.append(f"tokenizer not used: {error.message}")
+    return Contents(where, tensors, config, vocabulary, tuple(notes))
+
+
+def _starts_with(path: Path, magic: bytes, offset: int = 0) -> bool:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(len(magic)) == magic

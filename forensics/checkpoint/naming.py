@@ -1,0 +1,158 @@
+"""Which tensor is the embedding: decided from names, shapes and the config, never from a list of models."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forensics.checkpoint.stored import StoredTensor
+from forensics.embedding import Role
+from forensics.errors import TensorNotFoundError
+
+_TAILS = {"weight", "qweight", "weight_packed"}
+_INPUT = re.compile(r"emb|^wte$|^shared$")
+_OUTPUT = re.compile(
+    r"^(lm_?head|(un)?embed_?out|unembed(ding)?|output(_layer|_proj|_projection)?|head|proj_out|decoder|generator)$"
+)
+_NOT_TOKENS = re.compile(
+    r"pos|(^|_)type|token_type|segment|patch|per_layer|rel|rotary|rope|time|class|speaker|norm|conv|label"
+)
+_NOT_TEXT = re.compile(r"vision|visual|image|audio|speech")
+
+CONFIG_ROWS = ("vocab_size", "n_vocab", "padded_vocab_size")
+CONFIG_DIM = ("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a config says of the embedding; None where it is silent."""
+
+    rows: int | None
+    dims: tuple[int, ...]
+
+
+def expected_shape(config: Mapping[str, Any]) -> Shape:
+    """Rows and possible widths from a config, its nested text config included.
+
+    Several width keys can be set (a factorised embedding is narrower than the model); any may hold.
+    """
+    text = text_config(config)
+    rows = [text[key] for key in CONFIG_ROWS if type(text.get(key)) is int]
+    dims = [text[key] for key in CONFIG_DIM if type(text.get(key)) is int]
+    return Shape(rows[0] if rows else None, tuple(dims))
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a config that describes the language model: itself, or the nested one with a vocabulary."""
+    if any(key in config for key in CONFIG_ROWS):
+        return config
+    nested = [v for v in config.values() if isinstance(v, Mapping) and any(key in v for key in CONFIG_ROWS)]
+    return nested[0] if nested else config
+
+
+def role_by_name(name: str) -> Role:
+    """What a tensor's name says it does: "input", "output" or "unknown"."""
+    parts = name.lower().split(".")
+    if parts[-1] in _TAILS and len(parts) > 1:
+        parts = parts[:-1]
+    last = parts[-1]
+    if _NOT_TOKENS.search(last) or any(_NOT_TEXT.search(part) for part in parts):
+        return "unknown"
+    if _OUTPUT.match(last):
+        return "output"
+    return "input" if _INPUT.search(last) else "unknown"
+
+
+def choose_embeddings(
+    tensors: Iterable[StoredTensor], config: Mapping[str, Any], where: str
+) -> tuple[StoredTensor | None, StoredTensor | None]:
+    """E_in and E_out among a checkpoint's tensors; either may be None, not both.
+
+    Matrices whose shape the config describes come first; among them names decide; with no telling name a
+    single matrix of the right shape is taken as E_in.
+
+    Raises:
+        TensorNotFoundError: nothing fits, or more than one could be meant; it lists them.
+    """
+    expected = expected_shape(config)
+    matrices = [t for t in tensors if len(t.shape) == 2]
+    fitting = [t for t in matrices if t.shape[0] == expected.rows]
+    narrowed = [t for t in fitting if t.shape[1] in expected.dims]
+    fitting = narrowed or fitting
+    pool = fitting if any(role_by_name(t.name) != "unknown" for t in fitting) else matrices
+    inputs = _of_role(pool, "input")
+    outputs = _of_role(pool, "output")
+    if not inputs and not outputs:
+        if len(fitting) != 1:
+            raise _not_found(fitting or matrices, where, ambiguous=len(fitting) > 1)
+        inputs = fitting
+    chosen_input = _single(inputs, where)
+    if chosen_input is not None:
+        # A head scores the same number of tokens as the table has rows; other outputs are not its pair.
+        outputs = [t for t in outputs if t.shape == chosen_input.shape] or [
+            t for t in outputs if t.shape[0] == chosen_input.shape[0]
+        ]
+    return chosen_input, _single(outputs, where)
+
+
+def named_tensor(tensors: Mapping[str, StoredTensor], name: str, where: str) -> StoredTensor:
+    """The tensor of that exact name.
+
+    Raises:
+        TensorNotFoundError: no such tensor; close names are given.
+    """
+    if name in tensors:
+        return tensors[name]
+    close = tuple(difflib.get_close_matches(name, tensors, n=4, cutoff=0.4))
+    matrices = tuple(t.name for t in _largest(tensors.values()))
+    raise TensorNotFoundError(
+        f"{where}: no tensor {name!r} among {len(tensors):,}",
+        hint=f"did you mean {', '.join(close or matrices) or 'another file'}?",
+        candidates=close or matrices,
+    )
+
+
+def _of_role(matrices: list[StoredTensor], role: Role) -> list[StoredTensor]:
+    return [t for t in matrices if role_by_name(t.name) == role]
+
+
+def _single(candidates: list[StoredTensor], where: str) -> StoredTensor | None:
+    """The one candidate; of several, the shortest name if all hold the same bytes (shared tables)."""
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    first, *others = sorted(candidates, key=lambda t: (len(t.name), t.name))
+    if all(same_bytes(first, other) for other in others):
+        return first
+    raise _not_found(candidates, where, ambiguous=True)
+
+
+def same_bytes(first: StoredTensor, second: StoredTensor) -> bool:
+    """True if two tensors hold the same shape, format and bytes; compared in blocks."""
+    if (first.shape, first.format, first.n_bytes) != (second.shape, second.format, second.n_bytes):
+        return False
+    if (first.path, first.offset) == (second.path, second.offset):
+        return True
+    a, b = first.map(), second.map()
+    step = 4 << 20
+    return all((a[i : i + step] == b[i : i + step]).all() for i in range(0, len(a), step))
+
+
+def _largest(tensors: Iterable[StoredTensor]) -> list[StoredTensor]:
+    matrices = [t for t in tensors if len(t.shape) == 2]
+    return sorted(matrices, key=lambda t: (-t.n_bytes, t.name))[:8]
+
+
+def _not_found(candidates: list[StoredTensor], where: str, *, ambiguous: bool) -> TensorNotFoundError:
+    listed = _largest(candidates)
+    names = tuple(t.name for t in listed)
+    if ambiguous:
+        message = f"{where}: {len(candidates)} tensors could be the embedding"
+    elif listed:
+        message = f"{where}: no tensor is recognisably an embedding"
+    else:
+        message = f"{where}: holds no matrix"
+    hint = f"choose one with --tensor: {'; '.join(map(str, listed))}" if listed else "is this the model's weights file?"
+    return TensorNotFoundError(message, hint=hint, candidates=names)
