@@ -94,7 +94,7 @@ class BlackHoles:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a hole: id, population, representative, is_zero, token_ids."""
-        import pandas as pd  # noqa: PLC0415 - 0.7 s, for notebooks only
+        import pandas as pd  # 0.7 s, for notebooks only
 
         columns = ("id", "population", "representative", "is_zero", "token_ids")
         return pd.DataFrame([{c: getattr(h, c) for c in columns} for h in self.holes], columns=columns)

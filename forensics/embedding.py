@@ -264,7 +264,7 @@ def _is_torch(array: Any) -> bool:
 
 
 def _torch_bits(tensor: Any) -> tuple[NDArray[Any], str]:
-    import torch  # noqa: PLC0415 - the caller holds a torch tensor, so this import is free
+    import torch  # the caller holds a torch tensor, so this import is free
 
     type_name = str(tensor.dtype).removeprefix("torch.")
     stored = tensor.detach().cpu().contiguous()

@@ -129,9 +129,7 @@ class FloatFormat:
                 )
             fields.append(array.astype(self.word_dtype))
         s, e, m = fields
-        return np.asarray(
-            (s << (self.bits - 1)) | (e << self.mantissa_bits) | m, dtype=self.word_dtype
-        )
+        return np.asarray((s << (self.bits - 1)) | (e << self.mantissa_bits) | m, dtype=self.word_dtype)
 
     def classify(self, words: ArrayLike) -> NDArray[np.uint8]:
         """The class of each word: an index into :data:`CLASSES`."""
@@ -244,8 +242,8 @@ class BlockFormat:
         Raises:
             FormatError: the gguf package cannot dequantise this type.
         """
-        from gguf.constants import GGMLQuantizationType  # noqa: PLC0415 - 0.2 s, for quantised files only
-        from gguf.quants import dequantize  # noqa: PLC0415
+        from gguf.constants import GGMLQuantizationType  # 0.2 s, for quantised files only
+        from gguf.quants import dequantize
 
         try:
             values = dequantize(rows, GGMLQuantizationType(self.code))
@@ -265,9 +263,7 @@ FLOAT32 = FloatFormat("float32", 8, 23, 127, True, "F32")
 FLOAT8_E4M3FN = FloatFormat("float8_e4m3fn", 4, 3, 7, False, "F8_E4M3")
 FLOAT8_E5M2 = FloatFormat("float8_e5m2", 5, 2, 15, True, "F8_E5M2")
 
-FORMATS: dict[str, FloatFormat] = {
-    f.name: f for f in (BFLOAT16, FLOAT16, FLOAT32, FLOAT8_E4M3FN, FLOAT8_E5M2)
-}
+FORMATS: dict[str, FloatFormat] = {f.name: f for f in (BFLOAT16, FLOAT16, FLOAT32, FLOAT8_E4M3FN, FLOAT8_E5M2)}
 """The float formats by name."""
 
 

@@ -95,7 +95,7 @@ def measure_geometry(embedding: Embedding, holes: BlackHoles) -> Geometry:
     """Row norms, centroids and angles; one pass over the matrix, a block of rows at a time."""
     norms, total, n_finite = _norms_and_sum(embedding)
     finite = np.isfinite(norms)
-    in_hole = _in_hole_mask(holes)
+    in_hole = in_hole_mask(holes)
     rows = [hole.representative for hole in holes.holes]
     hole_rows = embedding.values_of(np.array(rows, dtype=np.int64)).astype(np.float64)
     counted = [i for i, hole in enumerate(holes.holes) if not hole.is_zero and finite[hole.representative]]
@@ -164,7 +164,8 @@ def _norms_and_sum(embedding: Embedding) -> tuple[Vector, Vector, int]:
     return np.sqrt(squares), total, n_finite
 
 
-def _in_hole_mask(holes: BlackHoles) -> NDArray[np.bool_]:
+def in_hole_mask(holes: BlackHoles) -> NDArray[np.bool_]:
+    """``bool[rows]``: in a hole whose row is not all zero."""
     zero_holes = [hole.id for hole in holes.holes if hole.is_zero]
     return holes.mask & ~np.isin(holes.hole_ids, zero_holes)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from forensics.checkpoint import Checkpoint, assemble, find_in_package, read_path
 from forensics.embedding import Embedding, Source
 from forensics.errors import SourceError, TensorNotFoundError
-from forensics.synthetic import SOURCE_ROWS, plant
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w./-]+)?")
 
@@ -53,9 +52,7 @@ def open_checkpoint(source: str | os.PathLike[str], *, tensor: str | None = None
     return assemble(read_path(path), origin, tensor)
 
 
-def load_embedding(
-    source: str | os.PathLike[str], *, role: str | None = None, tensor: str | None = None
-) -> Embedding:
+def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, tensor: str | None = None) -> Embedding:
     """One embedding matrix of a SOURCE: E_in unless another role or a tensor is named.
 
     Raises:
@@ -70,10 +67,14 @@ def _is_local(source: str) -> bool:
 
 
 def _open_planted(name: str, tensor: str | None) -> Checkpoint:
+    from forensics.synthetic import SOURCE_ROWS, plant
+
     planted = plant(name, rows=SOURCE_ROWS.get(name))
     embedding = planted.embedding()
     if tensor not in (None, embedding.tensor):
         raise TensorNotFoundError(
-            f"synth:{name}: no tensor {tensor!r}", hint=f"it holds {embedding.tensor!r}", candidates=(embedding.tensor,)
+            f"synth:{name}: no tensor {tensor!r}",
+            hint=f"it holds {embedding.tensor!r}",
+            candidates=(embedding.tensor,),
         )
     return Checkpoint(embedding.source, (embedding,), "absent", None, planted.config)

@@ -55,12 +55,11 @@ def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
     """By content where it is unmistakable, then by ending."""
     if _starts_with(path, b"PK\x03\x04") or path.suffix in (".bin", ".pt", ".pth"):
         from forensics.checkpoint.torch_zip import read_torch_zip
+
         return read_torch_zip
     if path.suffix == ".safetensors" or _starts_with(path, b"{", offset=8):
         return read_safetensors
-    raise CheckpointError(
-        f"{path.name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}"
-    )
+    raise CheckpointError(f"{path.name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}")
 
 
 def _read_folder(folder: Path) -> Contents:
@@ -75,12 +74,8 @@ def _read_folder(folder: Path) -> Contents:
         return _read_file(found[0])
     if found:
         listed = ", ".join(p.name for p in found[:8])
-        raise SourceError(
-            f"{folder.name}: {len(found)} weights files and no index", hint=f"name one of them: {listed}"
-        )
-    raise SourceError(
-        f"{folder.name}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}"
-    )
+        raise SourceError(f"{folder.name}: {len(found)} weights files and no index", hint=f"name one of them: {listed}")
+    raise SourceError(f"{folder.name}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}")
 
 
 def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
@@ -95,7 +90,11 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
     for shard in sorted(telling or set(map(str, weight_map.values()))):
         path = folder / shard
         if not path.is_file():
-            wanted = next(name for name, s in weight_map.items() if s == shard and (not telling or role_by_name(name) != "unknown"))
+            wanted = next(
+                name
+                for name, s in weight_map.items()
+                if s == shard and (not telling or role_by_name(name) != "unknown")
+            )
             raise CheckpointError(f"{shard}: missing, and tensor {wanted!r} is in it", hint="download that shard")
         found = _weights_reader(path)(path)
         for name in (n for n, s in weight_map.items() if s == shard and n not in found):
@@ -113,7 +112,8 @@ def check_shard_name(shard: str, index_name: str) -> None:
     parts = PurePosixPath(shard)
     if parts.is_absolute() or ".." in parts.parts or "\\" in shard or not parts.name or ":" in shard or "\0" in shard:
         raise UnsafeFileError(
-            f"{index_name}: shard name {shard[:120]!r} leads out of the folder", hint="do not trust this checkpoint"
+            f"{index_name}: shard name {shard[:120]!r} leads out of the folder",
+            hint="do not trust this checkpoint",
         )
 
 

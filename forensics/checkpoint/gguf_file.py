@@ -25,7 +25,19 @@ from forensics.errors import CheckpointError
 from forensics.formats import BFLOAT16, FLOAT16, FLOAT32, BlockFormat, TensorFormat
 
 STRING, ARRAY = 8, 9
-SCALARS = {0: "<u1", 1: "<i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "|b1", 10: "<u8", 11: "<i8", 12: "<f8"}
+SCALARS = {
+    0: "<u1",
+    1: "<i1",
+    2: "<u2",
+    3: "<i2",
+    4: "<u4",
+    5: "<i4",
+    6: "<f4",
+    7: "|b1",
+    10: "<u8",
+    11: "<i8",
+    12: "<f8",
+}
 """numpy types of the scalar metadata types, by GGUF type number."""
 
 MAX_DIMENSIONS = 4
@@ -55,7 +67,9 @@ def read_gguf(path: Path) -> GgufHeader:
     """
     size = path.stat().st_size
     if size < 24:
-        raise CheckpointError(f"{path.name}: is {size} bytes long, too short for a GGUF header", hint="download it again")
+        raise CheckpointError(
+            f"{path.name}: is {size} bytes long, too short for a GGUF header", hint="download it again"
+        )
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         cursor = _Cursor(path, view)
         return _read(path, cursor)
@@ -120,7 +134,9 @@ def _stored(path: Path, name: str, shape: tuple[int, ...], code: int, offset: in
         raise CheckpointError(f"{where}: rows of {dim:,} are not whole {type_name} blocks of {block_values}")
     n_bytes = n_rows * (dim // block_values) * block_bytes
     if offset + n_bytes > size:
-        raise CheckpointError(f"{where} ends at byte {offset + n_bytes:,}, the file has {size:,}", hint="download it again")
+        raise CheckpointError(
+            f"{where} ends at byte {offset + n_bytes:,}, the file has {size:,}", hint="download it again"
+        )
     fmt: TensorFormat | None = _FLOATS.get(code)
     if fmt is None and block_values > 1:
         fmt = BlockFormat(type_name, code, block_values, block_bytes)
@@ -138,7 +154,7 @@ def _check_overlaps(path: Path, tensors: dict[str, StoredTensor]) -> None:
 @cache
 def _block_sizes() -> dict[int, tuple[str, int, int]]:
     """Name, numbers a block and bytes a block of every ggml type the gguf package knows."""
-    from gguf.constants import GGML_QUANT_SIZES  # noqa: PLC0415 - 0.2 s, for GGUF files only
+    from gguf.constants import GGML_QUANT_SIZES  # 0.2 s, for GGUF files only
 
     return {int(t): (t.name, values, n_bytes) for t, (values, n_bytes) in GGML_QUANT_SIZES.items()}
 

@@ -21,7 +21,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            raise CheckpointError(f"{path.name}: {path.stat().st_size:,} bytes of JSON, expected under {MAX_JSON_BYTES:,}")
+            raise CheckpointError(
+                f"{path.name}: {path.stat().st_size:,} bytes of JSON, expected under {MAX_JSON_BYTES:,}"
+            )
         raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path.name}: cannot be read ({error.strerror})") from error

@@ -78,16 +78,18 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> St
     for n in shape:
         n_bits *= n
         if n_bits > 8 * size and 0 not in shape:
-            raise _bad(path, f"{where} of shape {str(shape)[:80]} {dtype} is larger than the file", "download it again")
+            raise _bad(
+                path,
+                f"{where} of shape {str(shape)[:80]} {dtype} is larger than the file",
+                "download it again",
+            )
     if n_bits % 8:
         raise _bad(path, f"{where} does not fill whole bytes")
     if start > stop or stop - start != n_bits // 8:
         raise _bad(path, f"{where} needs {n_bits // 8:,} bytes for {dtype}, its offsets span {stop - start:,}")
     if data_start + stop > size:
         raise _bad(path, f"{where} ends at byte {data_start + stop:,}, the file has {size:,}", "download it again")
-    return StoredTensor(
-        name, tuple(shape), dtype, _FORMAT_OF_CODE.get(dtype), path, data_start + start, stop - start
-    )
+    return StoredTensor(name, tuple(shape), dtype, _FORMAT_OF_CODE.get(dtype), path, data_start + start, stop - start)
 
 
 def _are_sizes(numbers: Any) -> bool:
@@ -125,9 +127,7 @@ class OutgoingTensor:
         return BITS[self.dtype] * int(np.prod(self.shape, dtype=object)) // 8
 
 
-def write_safetensors(
-    path: Path, tensors: Iterable[OutgoingTensor], metadata: Mapping[str, str] | None = None
-) -> None:
+def write_safetensors(path: Path, tensors: Iterable[OutgoingTensor], metadata: Mapping[str, str] | None = None) -> None:
     """Writes a safetensors file a piece at a time; the same input gives the same bytes.
 
     The file is written beside its name and renamed, so that it is whole or absent.

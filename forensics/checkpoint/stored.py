@@ -57,9 +57,7 @@ class StoredTensor:
             raise CheckpointError(f"{where} has shape {list(self.shape)}, an embedding is a matrix [rows, dim]")
         rows, dim = self.shape
         if rows < 1 or dim < 1:
-            raise CheckpointError(
-                f"{where} is {rows} x {dim}", hint="there is nothing to scan in an empty matrix"
-            )
+            raise CheckpointError(f"{where} is {rows} x {dim}", hint="there is nothing to scan in an empty matrix")
         if self.format is None:
             raise FormatError(
                 f"{where} is stored as {self.dtype}, not as floats or ggml blocks",

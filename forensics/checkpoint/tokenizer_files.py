@@ -33,7 +33,14 @@ def find_vocabulary(folder: Path) -> Vocabulary | None:
         if found and found[0].is_file():
             try:
                 return read(found[0])
-            except (KeyError, TypeError, AttributeError, UnicodeDecodeError, binascii.Error, OSError) as error:
+            except (
+                KeyError,
+                TypeError,
+                AttributeError,
+                UnicodeDecodeError,
+                binascii.Error,
+                OSError,
+            ) as error:
                 raise CheckpointError(f"{found[0].name}: not a tokenizer file as expected ({error})") from error
     return None
 
@@ -47,7 +54,7 @@ def from_pairs(
         CheckpointError: an id that is negative, not a number or absurdly large.
     """
     by_id: dict[int, str | bytes] = {}
-    literal = dict((i, piece) for piece, i in added)
+    literal = {i: piece for piece, i in added}
     for piece, i in [*pairs, *((p, i) for i, p in literal.items())]:
         if type(i) is not int or not 0 <= i < MAX_TOKEN_ID:
             raise CheckpointError(f"tokenizer: token id {str(i)[:40]} is not a whole number below {MAX_TOKEN_ID:,}")

@@ -1,0 +1,1 @@
+"""The command line of forensics: parse, call one library function, emit."""

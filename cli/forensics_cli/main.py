@@ -1,0 +1,79 @@
+"""The ``forensics`` command."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+import forensics
+from forensics.errors import ForensicsError
+from forensics.text import visible
+
+INTERRUPTED = 128 + signal.SIGINT
+
+VERBS = {
+    "scan": "Find black holes and read the bits of a checkpoint's embedding matrices.",
+    "synth": "Write a planted checkpoint with a known truth.",
+}
+
+
+class Verbs(click.Group):
+    """Loads a verb's module when it is run, and turns errors into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order of a session."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command; unknown verbs are click's to report."""
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = importlib.import_module(f"forensics_cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command line; deliberate errors become one line on stderr and their exit code."""
+        try:
+            return super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except ForensicsError as error:
+            _say(error.message, error.hint)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            _say("interrupted", "no report was written or changed by the unfinished step")
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of stdout has gone (as with `| head`); keep the interpreter from complaining too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
+
+def _say(message: str, hint: str | None) -> None:
+    click.echo(f"error: {visible(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {visible(hint)}", err=True)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(forensics.__version__, prog_name="forensics")
+def cli() -> None:
+    """Pretrained-model embedding forensics.
+
+    Reads the bits of a language model's embedding matrices and says what they reveal about training.
+    A SOURCE is a weights file, a Hugging Face folder, pkg:MODULE (a model shipped inside an installed
+    Python package) or synth:NAME (a planted checkpoint).
+    """

@@ -1,0 +1,199 @@
+"""The scan's report.md: the claim, the table that carries it, the method, caveats, long lists folded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from forensics.embedding import Measure
+from forensics.report.markdown import code, fold, plain, table, token
+from forensics.scanning import MatrixScan, Scan
+from forensics.text import number
+from forensics.vocabulary import Vocabulary
+
+SHOWN_HOLES = 40
+"""Holes listed in the report; all of them are in scan.json."""
+
+SHOWN_TOKENS = 12
+"""Tokens listed per hole; all of them are in tokens.csv."""
+
+Figures = Sequence[tuple[str, str]]
+
+
+def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
+    """The report's text.
+
+    Args:
+        scan: what was found.
+        figures: for each matrix, the (file name, caption) of its figures.
+    """
+    parts = [f"# Embedding scan: {code(str(scan.checkpoint.source))}", _tied_sentence(scan)]
+    for result, drawn in zip(scan.matrices, figures, strict=True):
+        parts += _matrix_parts(result, drawn, scan.checkpoint.vocabulary)
+    parts += ["## Method", METHOD, "## Caveats", "\n".join(f"- {line}" for line in _caveats(scan))]
+    parts.append(
+        "Beside this report: `scan.json` (every figure), `tokens.csv` (one row a token), "
+        "`artifacts.safetensors` (mask, hole id per token, one row per hole)."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+METHOD = """Rows are compared as stored: a 128-bit digest of each row's bytes, then byte by byte within equal digests.
+*In-hole* is every token in a non-zero black hole, *rest* every other token; norms and centroids are over float64 sums.
+The exponent offset is the shift of the in-hole histogram against the rest that leaves the least Wasserstein-1 distance."""
+
+
+def claim(result: MatrixScan) -> str:
+    """The finding in one sentence."""
+    holes, e = result.holes, result.embedding
+    of = f"{holes.n_tokens:,} of {e.n_rows:,} tokens"
+    zero = sum(hole.population for hole in holes.holes if hole.is_zero)
+    zeros = f" {zero:,} of them are all-zero rows." if zero else ""
+    if not len(holes):
+        return f"No two of the {e.n_rows:,} stored rows are identical: no black holes."
+    groups = "1 black hole" if len(holes) == 1 else f"{len(holes):,} black holes"
+    if e.is_quantised:
+        groups = "1 group" if len(holes) == 1 else f"{len(holes):,} groups"
+        return f"{groups} of identical stored rows: {of} hold {len(holes):,} distinct {e.format.name} rows.{zeros}"
+    return f"{groups}: {of} share {len(holes):,} stored rows, bit for bit.{zeros}"
+
+
+def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary | None) -> Iterator[str]:
+    e = result.embedding
+    yield f"## {code(e.tensor)} ({e.role}, {e.n_rows:,} x {e.dim:,}, {e.format.name})"
+    yield f"**{claim(result)}**"
+    yield _measures_table(list(result.measures()))
+    yield from _initialisation(result)
+    if result.holes.holes:
+        yield _holes_table(result, vocabulary)
+        yield fold("Members of each group", _members(result, vocabulary))
+    yield from _exponent_parts(result)
+    yield "\n".join(f"![{caption}]({name})" for name, caption in figures)
+    yield fold("Norms, centroids and the tensor's digest", _details(result))
+
+
+def _measures_table(measures: Sequence[Measure]) -> str:
+    rows = [(m.name, m.population, number(m.value), m.unit, m.definition) for m in measures]
+    return table(("figure", "over", "value", "unit", "definition"), rows, right=(2,))
+
+
+def _initialisation(result: MatrixScan) -> Iterator[str]:
+    if result.expected_norm is not None:
+        sigma = result.expected_norm / result.embedding.dim**0.5
+        yield (
+            f"The config's `initializer_range` {number(sigma)} would give untouched rows a norm of about "
+            f"sigma x sqrt(dim) = {number(result.expected_norm, 4)}."
+        )
+
+
+def _holes_table(result: MatrixScan, vocabulary: Vocabulary | None) -> str:
+    rows = []
+    holes = list(zip(result.holes.holes, result.geometry.hole_angles_deg, strict=True))
+    for hole, angle in holes[:SHOWN_HOLES]:
+        text = vocabulary.text(hole.representative) if vocabulary else None
+        norm = float(result.geometry.norms[hole.representative])
+        undefined = math.isnan(norm)
+        kind = "zero" if hole.is_zero else ("not finite" if undefined else "")
+        figures = (number(None if undefined else norm), number(angle, 4))
+        rows.append((f"{hole.id}", f"{hole.population:,}", *figures, token(text, hole.representative), kind))
+    header = ("hole", "tokens", "norm", "angle to rest (deg)", "first token (id)", "")
+    more = "" if len(holes) <= SHOWN_HOLES else f"\n\n{len(holes) - SHOWN_HOLES:,} more are in `scan.json`."
+    return table(header, rows, right=(0, 1, 2, 3)) + more
+
+
+def _members(result: MatrixScan, vocabulary: Vocabulary | None) -> str:
+    lines = []
+    for hole in result.holes.holes[:SHOWN_HOLES]:
+        ids = [int(i) for i in hole.token_ids[:SHOWN_TOKENS]]
+        shown = ", ".join(token(vocabulary.text(i) if vocabulary else None, i) for i in ids)
+        rest = hole.population - len(ids)
+        lines.append(f"- **{hole.id}** ({hole.population:,}): {shown}" + (f", and {rest:,} more" if rest else ""))
+    return "\n".join(lines)
+
+
+def _exponent_parts(result: MatrixScan) -> Iterator[str]:
+    bits = result.bits
+    if bits is None:
+        yield (
+            f"Sign, exponent and mantissa: not applicable. {result.embedding.format.name} stores blocks of integers "
+            "with shared scales, not floats."
+        )
+        return
+    if bits.agreement is not None:
+        a = bits.agreement
+        differing = f"; they differ on {', '.join(map(str, a.differing_dims[:20]))}" if a.differing_dims else ""
+        same = a.dims - len(a.differing_dims)
+        yield f"The holes' rows share the raw exponent on {same:,} of {a.dims:,} dimensions{differing}."
+    if bits.offset is not None:
+        o = bits.offset
+        yield (
+            f"In-hole exponents lie {number(o.by_mean, 4)} from the rest's by mean, {o.by_mode} by mode, {o.shift} by "
+            f"best shift; the Wasserstein-1 distance falls from {number(o.distance, 4)} to "
+            f"{number(o.distance_after_shift, 4)} exponents after that shift (0 would be the same shape)."
+        )
+    if bits.everything.unused_mantissa_bits:
+        n = bits.everything.unused_mantissa_bits
+        yield f"The lowest {n} mantissa bits are zero in every element: the numbers were rounded to a shorter format before."
+
+
+def _details(result: MatrixScan) -> str:
+    norms = [
+        (
+            s.population,
+            f"{s.rows:,}",
+            f"{s.left_out:,}",
+            *(number(v) for v in (s.mean, s.std, s.min, s.median, s.max)),
+        )
+        for s in result.geometry.summaries
+    ]
+    centroids = [
+        (p.weighting, p.frame, *(number(v) for v in (p.in_hole_norm, p.rest_norm, p.angle_deg, p.distance)))
+        for p in result.geometry.centroids
+    ]
+    mean = number(result.geometry.vocabulary_mean_norm)
+    return "\n\n".join(
+        (
+            table(
+                ("norms of", "finite rows", "left out", "mean", "std", "min", "median", "max"),
+                norms,
+                right=range(1, 8),
+            ),
+            table(
+                ("centroids over", "frame", "in-hole norm", "rest norm", "angle (deg)", "distance"),
+                centroids,
+                right=range(2, 6),
+            ),
+            f"Norm of the mean over all finite rows: {mean}. SHA-256 of the tensor's bytes: `{result.embedding.sha256}`.",
+        )
+    )
+
+
+def _tied_sentence(scan: Scan) -> str:
+    return {
+        "absent": "One matrix is stored: the file holds no separate output matrix.",
+        "identical": "Input and output matrix are stored with identical bytes (tied).",
+        "different": "Input and output matrix are stored and their bytes differ (untied).",
+        None: "One tensor was scanned; it was not held against another.",
+    }[scan.checkpoint.tied]
+
+
+def _caveats(scan: Scan) -> Iterator[str]:
+    yield "Identical rows are a fact about the bytes; that a token is dead or untrained is an inference not made here."
+    vocabulary = scan.checkpoint.vocabulary
+    for result in scan.matrices:
+        e = result.embedding
+        if e.is_quantised and result.equal_values is not None:
+            yield (
+                f"`{e.format.name}` is quantised: different weights can quantise to one stored row, so identical stored "
+                f"rows do not prove identical weights; and different blocks can stand for equal numbers "
+                f"({result.holes.n_tokens:,} tokens share stored rows, {result.equal_values.n_tokens:,} share values)."
+            )
+        left_out = result.geometry.summaries[0].left_out
+        if left_out:
+            yield f"{left_out:,} rows hold an infinity or a nan; they have no norm and are in no centroid."
+        if vocabulary is not None and e.n_rows > len(vocabulary):
+            yield f"{e.n_rows - len(vocabulary):,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens (padding)."
+        if vocabulary is not None and e.n_rows < len(vocabulary):
+            yield f"The tokenizer has {len(vocabulary):,} tokens, the matrix {e.n_rows:,} rows: they may not belong together."
+    for note in scan.checkpoint.notes:
+        yield plain(note[:1].upper() + note[1:]) + "."

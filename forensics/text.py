@@ -1,0 +1,67 @@
+"""Plain text: aligned tables for a terminal, and token text made safe to show."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
+"""Letters and marks that draw nothing, so that their category does not give them away."""
+
+
+def literal(text: str, limit: int | None = None) -> str:
+    """Token text as a JSON string literal in which everything that is drawn is what it seems.
+
+    ``json.loads`` gives the text back (unless it was cut to ``limit``). The opening quote keeps a
+    spreadsheet from taking the cell for a formula.
+    """
+    shown = text if limit is None or len(text) <= limit else text[: limit - 1]
+    return f'"{visible(json.dumps(shown, ensure_ascii=False)[1:-1])}"' + ("" if shown == text else "\u2026")
+
+
+def visible(text: str) -> str:
+    """Text with every character that hides, reorders or merges written as its JSON escape.
+
+    These are control, bidirectional, zero-width, blank, private and unassigned characters, spaces other
+    than U+0020, and a combining mark at the start, which would change the character before the text.
+    """
+    return "".join(
+        _escape(c) if _is_hidden(c) or (i == 0 and unicodedata.category(c).startswith("M")) else c
+        for i, c in enumerate(text)
+    )
+
+
+def _is_hidden(character: str) -> bool:
+    if " " <= character <= "~":
+        return False
+    category = unicodedata.category(character)
+    return category[0] == "C" or category in ("Zl", "Zp", "Zs") or bool(_BLANK.match(character))
+
+
+def _escape(character: str) -> str:
+    return json.dumps(character, ensure_ascii=True)[1:-1]
+
+
+def align(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Rows of cells in columns two spaces apart, the columns named in ``right`` flushed right."""
+    if not rows:
+        return ""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def number(value: float | int | str | None, digits: int = 6) -> str:
+    """A figure for people: thousands separated, floats to significant digits, a dash where undefined."""
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.{digits}g}"
