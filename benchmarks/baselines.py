@@ -1,0 +1,84 @@
+"""What a user would run instead; written before the toolkit was tuned, and kept as they are.
+
+Each function notes what it follows. All work on the same planted checkpoint with a warm page cache.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+
+def torch_unique(matrix: np.ndarray) -> int:
+    """``torch.unique(dim=0)`` on the bits, as the founding notebooks and most scripts find duplicate rows."""
+    import torch
+
+    bits = torch.from_numpy(matrix.view(np.int16))
+    unique, _inverse, counts = torch.unique(bits, dim=0, return_inverse=True, return_counts=True)
+    return int((counts > 1).sum()) if len(unique) else 0
+
+
+def numpy_unique(matrix: np.ndarray) -> int:
+    """``np.unique`` on a void view of the rows: the usual answer without torch."""
+    rows = matrix.view(np.dtype((np.void, matrix.shape[1] * matrix.itemsize))).reshape(-1)
+    _unique, _inverse, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    return int((counts > 1).sum())
+
+
+def plain_read(matrix: np.ndarray) -> int:
+    """One pass over the bytes on one thread: the floor for anything that looks at every row."""
+    return int(matrix.reshape(-1).view(np.uint64).sum())
+
+
+def notebook_steps(folder: Path, out: Path) -> int:
+    """The founding notebooks' sequence: load the model, take the head's weight, then each figure in turn.
+
+    Follows the published order of work: transformers load in bfloat16; unique rows of the bit view; mask,
+    ids and one row per hole saved as safetensors; norms of the float32 matrix with a histogram by
+    population; raw exponents with a histogram by population; pairwise exponent agreement of the holes;
+    centroids of both populations and each hole's angle.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import torch
+    from matplotlib import pyplot as plt
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    out.mkdir(parents=True, exist_ok=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    weight = model.lm_head.weight.detach()
+    bits = weight.view(torch.int16)
+    _unique, inverse, counts = torch.unique(bits, dim=0, return_inverse=True, return_counts=True)
+    hole_of_group = counts > 1
+    mask = hole_of_group[inverse]
+    groups = torch.nonzero(hole_of_group).flatten()
+    groups = groups[torch.argsort(counts[groups], descending=True)]
+    first = torch.stack([torch.nonzero(inverse == g).flatten()[0] for g in groups])
+    save_file({"mask": mask, "inverse": inverse, "rows": weight[first].contiguous()}, out / "holes.safetensors")
+
+    values = weight.to(torch.float32)
+    norms = values.norm(dim=1)
+    plt.figure()
+    plt.hist(norms[~mask].numpy(), bins=100, log=True)
+    plt.hist(norms[mask].numpy(), bins=100, log=True)
+    plt.savefig(out / "norms.png")
+
+    exponents = (bits.to(torch.int32) >> 7) & 0xFF
+    plt.figure()
+    for population in (exponents[mask], exponents[~mask]):
+        found, n = torch.unique(population, return_counts=True)
+        plt.bar(found.numpy(), (n / n.sum()).numpy(), alpha=0.5)
+    plt.savefig(out / "exponents.png")
+    hole_exponents = exponents[first]
+    agreement = [(a == b).sum().item() for i, a in enumerate(hole_exponents) for b in hole_exponents[:i]]
+
+    dead, live = values[mask].mean(dim=0), values[~mask].mean(dim=0)
+    angles = torch.rad2deg(torch.acos(torch.nn.functional.cosine_similarity(values[first], live[None])))
+    plt.figure()
+    plt.bar(range(len(angles)), angles.numpy())
+    plt.savefig(out / "angles.png")
+    (out / "summary.txt").write_text(f"{agreement} {dead.norm()} {live.norm()} {angles.tolist()}")
+    return len(groups)
