@@ -7,6 +7,7 @@ Everything that reads a real checkpoint, plants a matrix or replays a recording 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,21 +115,19 @@ class Embedding:
     def __post_init__(self) -> None:
         shape = self.rows_bytes.shape
         if self.rows_bytes.dtype != np.uint8 or len(shape) != 2:
-            raise EmbeddingError(
-                f"{self.tensor}: rows are uint8[rows, row_bytes], found {self.rows_bytes.dtype.name}{list(shape)}"
-            )
+            found = f"{self.rows_bytes.dtype.name}{list(shape)}"
+            raise EmbeddingError(f"{self.tensor}: rows are uint8[rows, row_bytes], found {found}")
         if not self.rows_bytes.flags.c_contiguous:
             raise EmbeddingError(f"{self.tensor}: the rows are not one contiguous stretch of bytes")
         if self.dim < 1 or shape[0] < 1:
             raise EmbeddingError(
-                f"{self.tensor}: expected at least one row of one number, found {shape[0]} rows of {self.dim}",
+                f"{self.tensor}: expected a row of one number at least, found {shape[0]} rows of {self.dim}",
                 hint="there is nothing to scan in an empty matrix",
             )
         expected = row_bytes(self.format, self.dim)
         if shape[1] != expected:
-            raise EmbeddingError(
-                f"{self.tensor}: a row of {self.dim} {self.format.name} numbers is {expected} bytes, found {shape[1]}"
-            )
+            row = f"a row of {self.dim} {self.format.name} numbers"
+            raise EmbeddingError(f"{self.tensor}: {row} is {expected} bytes, found {shape[1]}")
 
     def __repr__(self) -> str:
         return f"Embedding({self.tensor!r}, {self.n_rows:,} x {self.dim:,} {self.format.name}, {self.role})"
@@ -136,12 +135,12 @@ class Embedding:
     @property
     def n_rows(self) -> int:
         """Number of token rows."""
-        return self.rows_bytes.shape[0]
+        return int(self.rows_bytes.shape[0])
 
     @property
     def row_bytes(self) -> int:
         """Stored bytes of one row."""
-        return self.rows_bytes.shape[1]
+        return int(self.rows_bytes.shape[1])
 
     @property
     def n_bytes(self) -> int:
@@ -163,7 +162,7 @@ class Embedding:
         if isinstance(self.format, FloatFormat):
             return self.format
         raise FormatError(
-            f"{self.tensor} is stored as {self.format.name} blocks, which have no words, exponents or mantissas",
+            f"{self.tensor} is stored as {self.format.name} blocks, which have no words or exponents",
             hint="scan the checkpoint that the quantised file was made from",
         )
 
@@ -178,10 +177,10 @@ class Embedding:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the tensor's stored bytes, as hex: what two people compare to know they scanned the same."""
+        """SHA-256 of the tensor's stored bytes, as hex: equal if and only if two people scanned the same."""
         digest = hashlib.sha256()
         for start, stop in self.spans():
-            digest.update(np.ascontiguousarray(self.rows_bytes[start:stop]))
+            digest.update(self.rows_bytes[start:stop].data)
         return digest.hexdigest()
 
     def spans(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
@@ -222,8 +221,12 @@ class Embedding:
 
         Raises:
             FormatError: the numbers are of a type that is not in the catalogue (float64 among them).
-            EmbeddingError: not a matrix, or an empty one.
+            EmbeddingError: not a matrix, an empty one, or a tensor whose numbers are not loaded.
         """
+        if _is_torch(array) and array.is_meta:
+            raise EmbeddingError(
+                f"{tensor}: a tensor on the meta device holds no numbers", hint="load the weights first"
+            )
         bits, type_name = _torch_bits(array) if _is_torch(array) else _numpy_bits(array)
         if type_name not in FORMATS:
             raise FormatError(
@@ -233,7 +236,7 @@ class Embedding:
         if bits.ndim != 2:
             raise EmbeddingError(f"{tensor}: expected a matrix [rows, dim], found shape {list(bits.shape)}")
         fmt = FORMATS[type_name]
-        rows = np.ascontiguousarray(bits).view(np.uint8).reshape(len(bits), -1)
+        rows = np.ascontiguousarray(bits).view(np.uint8)
         return cls(rows, fmt, bits.shape[1], role, tensor, source or Source("memory", "array"))
 
     @classmethod
@@ -260,7 +263,8 @@ def row_bytes(fmt: TensorFormat, dim: int) -> int:
 
 
 def _is_torch(array: Any) -> bool:
-    return type(array).__module__.partition(".")[0] == "torch"
+    torch = sys.modules.get("torch")  # who holds a tensor has imported it
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def _torch_bits(tensor: Any) -> tuple[NDArray[Any], str]:

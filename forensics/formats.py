@@ -83,7 +83,7 @@ class FloatFormat:
         array = np.asarray(words)
         if array.dtype != self.word_dtype:
             raise FormatError(
-                f"{self.name} words are {self.word_dtype.name}, found {array.dtype.name}",
+                f"{self.name} words are {self.word_dtype.name}, found {array.dtype}",
                 hint="view the raw bits as unsigned integers of that width",
             )
         return array
@@ -101,14 +101,14 @@ class FloatFormat:
             FormatError: the array is not of this format's word dtype.
         """
         w = self._checked(words)
-        sign = w >> (self.bits - 1)
-        exponent = (w >> self.mantissa_bits) & (self.n_exponents - 1)
-        mantissa = w & ((1 << self.mantissa_bits) - 1)
-        return sign, exponent, mantissa
+        sign = np.asarray(w >> (self.bits - 1), dtype=self.word_dtype)
+        mantissa = np.asarray(w & ((1 << self.mantissa_bits) - 1), dtype=self.word_dtype)
+        return sign, self.exponents(w), mantissa
 
     def exponents(self, words: ArrayLike) -> Words:
         """The raw exponent field of each word."""
-        return (self._checked(words) >> self.mantissa_bits) & (self.n_exponents - 1)
+        fields = (self._checked(words) >> self.mantissa_bits) & (self.n_exponents - 1)
+        return np.asarray(fields, dtype=self.word_dtype)
 
     def join(self, sign: ArrayLike, exponent: ArrayLike, mantissa: ArrayLike) -> Words:
         """The words with these fields; the inverse of :meth:`split`.
@@ -159,9 +159,10 @@ class FloatFormat:
     def narrow(self, values: ArrayLike) -> Words:
         """The word nearest to each float32 value, ties to even.
 
-        Beyond the largest finite value the result is infinity, or nan where the format has none.
+        Beyond the largest finite value the result is infinity, or nan where the format has none (ml_dtypes
+        does the same; torch 2.13 saturates there, to the largest finite value).
         """
-        x = np.ascontiguousarray(values, dtype=np.float32)
+        x = np.asarray(values, dtype=np.float32)
         if self.bits == 32:
             return x.view(np.uint32)
         if self.name == "bfloat16":
@@ -194,8 +195,9 @@ class FloatFormat:
         magnitude = (w & self.magnitude_mask).astype(np.int64)
         top = self.largest_finite + (1 if self.has_infinity else 0)
         if magnitude.size and magnitude.max() > top:
+            n_nan = int((magnitude > top).sum())
             raise FormatError(
-                f"{int((magnitude > top).sum())} of {magnitude.size} {self.name} words are nan and have no ordinal",
+                f"{n_nan} of {magnitude.size} {self.name} words are nan and have no ordinal",
                 hint="leave out the rows with nan",
             )
         return np.where(w >> (self.bits - 1), -magnitude, magnitude)
@@ -204,8 +206,9 @@ class FloatFormat:
         """The words with these ordinals (+0.0 for 0); the inverse of :meth:`ordinals` but for -0.0."""
         ranks = np.asarray(ordinals, dtype=np.int64)
         top = self.largest_finite + (1 if self.has_infinity else 0)
-        if ranks.size and np.abs(ranks).max() > top:
-            raise FormatError(f"{self.name} ordinals lie within +-{top}, found {ranks.min()} to {ranks.max()}")
+        if ranks.size and (ranks.min() < -top or ranks.max() > top):
+            found = f"{ranks.min()} to {ranks.max()}"
+            raise FormatError(f"{self.name} ordinals lie within +-{top}, found {found}")
         sign = (ranks < 0).astype(np.int64) << (self.bits - 1)
         return np.asarray(np.abs(ranks) | sign, dtype=self.word_dtype)
 
@@ -290,7 +293,7 @@ def _value_table(fmt: FloatFormat) -> NDArray[np.float32]:
     classes = fmt.classify(words)
     values[classes == INFINITE] = np.copysign(np.inf, values[classes == INFINITE])
     values[classes == NAN] = np.nan
-    table = values.astype(np.float32)
+    table: NDArray[np.float32] = values.astype(np.float32)
     table.setflags(write=False)
     return table
 
@@ -310,7 +313,8 @@ def _narrow_by_table(fmt: FloatFormat, x: NDArray[np.float32]) -> Words:
     # One more step of the top binade stands for what lies beyond: past the midpoint to it is overflow.
     beyond = 2 * finite[-1] - finite[-2]
     midpoints = (finite + np.append(finite[1:], beyond)) / 2
-    magnitude = np.abs(x).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling nan is turned into a quiet one
+        magnitude = np.abs(x).astype(np.float64)
     words = np.searchsorted(midpoints, magnitude)
     tie = midpoints[np.minimum(words, len(midpoints) - 1)] == magnitude
     words += tie & (words % 2 == 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -58,10 +59,8 @@ def align(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
 
 def number(value: float | int | str | None, digits: int = 6) -> str:
     """A figure for people: thousands separated, floats to significant digits, a dash where undefined."""
-    if value is None:
-        return "-"
     if isinstance(value, str):
         return value
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.{digits}g}"
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"

@@ -71,8 +71,9 @@ def assert_same_floats(actual, expected):
 def assert_same_words(fmt, actual, expected):
     """Equal words, but that any nan will do."""
     assert actual.dtype == fmt.word_dtype
-    nan = np.isnan(as_numpy(fmt, expected))
-    np.testing.assert_array_equal(np.isnan(as_numpy(fmt, actual)), nan)
+    with np.errstate(invalid="ignore"):
+        nan = np.isnan(as_numpy(fmt, expected))
+        np.testing.assert_array_equal(np.isnan(as_numpy(fmt, actual)), nan)
     np.testing.assert_array_equal(actual[~nan], expected[~nan])
 
 
@@ -200,9 +201,9 @@ def test_every_word_has_the_class_that_the_other_libraries_predicates_give(fmt):
     x = as_numpy(fmt, words)
     tiny = float(ml_dtypes.finfo(NUMPY[fmt.name]).smallest_normal)
     size = np.abs(values64(fmt))
-    expected = np.select(
-        [np.isnan(x), np.isinf(x), size == 0, size < tiny], [NAN, INFINITE, ZERO, SUBNORMAL], NORMAL
-    )
+    with np.errstate(invalid="ignore"):
+        is_nan = np.isnan(x)
+    expected = np.select([is_nan, np.isinf(size), size == 0, size < tiny], [NAN, INFINITE, ZERO, SUBNORMAL], NORMAL)
     np.testing.assert_array_equal(fmt.classify(words), expected)
     if fmt.bits == 16:
         assert sorted(np.unique(expected)) == [ZERO, SUBNORMAL, NORMAL, INFINITE, NAN]
@@ -214,9 +215,7 @@ def test_e4m3fn_has_one_nan_a_sign_and_no_infinity():
 
 
 @given(hnp.arrays(np.uint32, 50))
-@example(
-    np.array([0, 1 << 31, 1, 0x7FFFFF, 0x800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0xFFFFFFFF], np.uint32)
-)
+@example(np.array([0, 1 << 31, 1, 0x7FFFFF, 0x800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0xFFFFFFFF], np.uint32))
 def test_float32_classes_are_numpys(words):
     x = words.view(np.float32)
     kinds = FLOAT32.classify(words)
@@ -308,7 +307,7 @@ def test_words_of_inverts_every_ordinal(fmt):
 @each_format
 def test_nan_has_no_ordinal(fmt):
     for sign in (0, 1 << (fmt.bits - 1)):
-        with pytest.raises(FormatError, match="1 of 2 .* nan and have no ordinal"):
+        with pytest.raises(FormatError, match=r"1 of 2 .* nan and have no ordinal"):
             fmt.ordinals(np.array([0, fmt.magnitude_mask | sign], fmt.word_dtype))
     if fmt.has_infinity:
         first_nan = np.array([fmt.largest_finite + 2], fmt.word_dtype)
@@ -354,8 +353,8 @@ def narrow_cases(fmt):
     midpoints = (finite[1:] + finite[:-1]) / 2
     overflow = finite[-1] + (finite[-1] - finite[-2]) / 2
     far = np.array([finite[-1] * 1.5, min(finite[-1] * 2, 3.4e38), 3.4028235e38, np.inf, np.nan, 1e-45])
-    points = np.concatenate([finite, midpoints, [overflow], far]).astype(np.float32)
     with np.errstate(over="ignore"):
+        points = np.concatenate([finite, midpoints, [overflow], far]).astype(np.float32)
         beside = [np.nextafter(points, np.float32(end)) for end in (-np.inf, np.inf)]
     cases = np.concatenate([points, *beside])
     signalling = np.array([0x7F800001, 0x7FFFFFFF], np.uint32).view(np.float32)
@@ -374,8 +373,17 @@ def test_narrow_is_the_cast_of_ml_dtypes_and_numpy(fmt):
 @each_narrow
 def test_narrow_is_the_cast_of_torch(fmt):
     cases = narrow_cases(fmt)
-    cast = torch.from_numpy(cases).to(getattr(torch, fmt.name))
-    assert_same_words(fmt, fmt.narrow(cases), cast.view(getattr(torch, f"int{fmt.bits}")).numpy().view(fmt.word_dtype))
+    if not fmt.has_infinity:
+        # torch's choice for overflow has changed between releases: nan once, now the largest finite value.
+        cases = cases[(np.abs(cases) <= 464) | np.isnan(cases)]
+    cast = torch.from_numpy(cases).to(getattr(torch, fmt.name)).view(getattr(torch, f"int{fmt.bits}"))
+    assert_same_words(fmt, fmt.narrow(cases), cast.numpy().view(fmt.word_dtype))
+
+
+def test_e4m3fn_overflows_to_nan_past_the_midpoint_beyond_its_largest_value():
+    above = np.nextafter(np.float32(464), np.float32(465))
+    words = FLOAT8_E4M3FN.narrow([448, 464, above, np.inf, -464, -above, -np.inf])
+    assert words.tolist() == [0x7E, 0x7E, 0x7F, 0x7F, 0xFE, 0xFF, 0xFF]
 
 
 @each_narrow
@@ -407,6 +415,8 @@ def test_narrow_keeps_the_shape(fmt):
     assert fmt.narrow(x).shape == (2, 3, 4)
     assert fmt.narrow(x[:, :, ::2]).tolist() == fmt.narrow(x)[:, :, ::2].tolist()
     assert fmt.narrow(np.float32(1)).shape == ()
+    every_bit = np.array(0xFFFFFFFF, np.uint32).view(np.float32)
+    assert fmt.classify(fmt.narrow(every_bit)) == NAN
     assert fmt.narrow(x[:0]).shape == (0, 3, 4)
 
 
@@ -457,4 +467,3 @@ def test_a_type_that_gguf_cannot_turn_into_numbers_is_refused():
     values, size = GGML_QUANT_SIZES[kind]
     with pytest.raises(FormatError, match="Q8_K blocks cannot be turned into numbers"):
         BlockFormat("Q8_K", int(kind), values, size).dequantise(np.zeros((1, size), np.uint8))
-

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from forensics.report.document import claim, scan_document
+from forensics.report.document import scan_document
 from forensics.report.figures import draw_figures
 from forensics.report.folder import Writer, write_folder
 from forensics.report.survey import survey_json, survey_table
 from forensics.report.tables import suffix, write_artifacts, write_tokens
 from forensics.scanning import Scan
 
-__all__ = ["claim", "scan_json", "survey_json", "survey_table", "write_report"]
+__all__ = ["scan_json", "survey_json", "survey_table", "write_report"]
 
 FIGURES = ("norms", "exponents", "populations", "angles")
 

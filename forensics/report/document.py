@@ -38,31 +38,16 @@ def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-METHOD = """Rows are compared as stored: a 128-bit digest of each row's bytes, then byte by byte within equal digests.
-*In-hole* is every token in a non-zero black hole, *rest* every other token; norms and centroids are over float64 sums.
-The exponent offset is the shift of the in-hole histogram against the rest that leaves the least Wasserstein-1 distance."""
-
-
-def claim(result: MatrixScan) -> str:
-    """The finding in one sentence."""
-    holes, e = result.holes, result.embedding
-    of = f"{holes.n_tokens:,} of {e.n_rows:,} tokens"
-    zero = sum(hole.population for hole in holes.holes if hole.is_zero)
-    zeros = f" {zero:,} of them are all-zero rows." if zero else ""
-    if not len(holes):
-        return f"No two of the {e.n_rows:,} stored rows are identical: no black holes."
-    groups = "1 black hole" if len(holes) == 1 else f"{len(holes):,} black holes"
-    if e.is_quantised:
-        groups = "1 group" if len(holes) == 1 else f"{len(holes):,} groups"
-        return f"{groups} of identical stored rows: {of} hold {len(holes):,} distinct {e.format.name} rows.{zeros}"
-    return f"{groups}: {of} share {len(holes):,} stored rows, bit for bit.{zeros}"
+METHOD = """Rows are compared as stored: a 128-bit digest of each row's bytes, then byte by byte among equal digests.
+*In-hole* is every token in a non-zero black hole, *rest* every other token; sums are accumulated in float64.
+The exponent offset is the shift between the two histograms that leaves the least Wasserstein-1 distance."""
 
 
 def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary | None) -> Iterator[str]:
     e = result.embedding
     yield f"## {code(e.tensor)} ({e.role}, {e.n_rows:,} x {e.dim:,}, {e.format.name})"
-    yield f"**{claim(result)}**"
-    yield _measures_table(list(result.measures()))
+    yield f"**{result.claim}**"
+    yield _measures_table(result.measures())
     yield from _initialisation(result)
     if result.holes.holes:
         yield _holes_table(result, vocabulary)
@@ -133,7 +118,7 @@ def _exponent_parts(result: MatrixScan) -> Iterator[str]:
         )
     if bits.everything.unused_mantissa_bits:
         n = bits.everything.unused_mantissa_bits
-        yield f"The lowest {n} mantissa bits are zero in every element: the numbers were rounded to a shorter format before."
+        yield f"The lowest {n} mantissa bits are zero in every element: the numbers once had a shorter format."
 
 
 def _details(result: MatrixScan) -> str:
@@ -151,19 +136,14 @@ def _details(result: MatrixScan) -> str:
         for p in result.geometry.centroids
     ]
     mean = number(result.geometry.vocabulary_mean_norm)
+    norm_columns = ("norms of", "finite rows", "left out", "mean", "std", "min", "median", "max")
+    centroid_columns = ("centroids over", "frame", "in-hole norm", "rest norm", "angle (deg)", "distance")
+    digest = f"SHA-256 of the tensor's bytes: `{result.embedding.sha256}`."
     return "\n\n".join(
         (
-            table(
-                ("norms of", "finite rows", "left out", "mean", "std", "min", "median", "max"),
-                norms,
-                right=range(1, 8),
-            ),
-            table(
-                ("centroids over", "frame", "in-hole norm", "rest norm", "angle (deg)", "distance"),
-                centroids,
-                right=range(2, 6),
-            ),
-            f"Norm of the mean over all finite rows: {mean}. SHA-256 of the tensor's bytes: `{result.embedding.sha256}`.",
+            table(norm_columns, norms, right=range(1, 8)),
+            table(centroid_columns, centroids, right=range(2, 6)),
+            f"Norm of the mean over all finite rows: {mean}. {digest}",
         )
     )
 
@@ -184,16 +164,20 @@ def _caveats(scan: Scan) -> Iterator[str]:
         e = result.embedding
         if e.is_quantised and result.equal_values is not None:
             yield (
-                f"`{e.format.name}` is quantised: different weights can quantise to one stored row, so identical stored "
-                f"rows do not prove identical weights; and different blocks can stand for equal numbers "
+                f"`{e.format.name}` is quantised: different weights can quantise to one stored row, so identical "
+                "stored rows do not prove identical weights; and different blocks can stand for equal numbers "
                 f"({result.holes.n_tokens:,} tokens share stored rows, {result.equal_values.n_tokens:,} share values)."
             )
         left_out = result.geometry.summaries[0].left_out
         if left_out:
             yield f"{left_out:,} rows hold an infinity or a nan; they have no norm and are in no centroid."
         if vocabulary is not None and e.n_rows > len(vocabulary):
-            yield f"{e.n_rows - len(vocabulary):,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens (padding)."
+            beyond = e.n_rows - len(vocabulary)
+            yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens (padding)."
         if vocabulary is not None and e.n_rows < len(vocabulary):
-            yield f"The tokenizer has {len(vocabulary):,} tokens, the matrix {e.n_rows:,} rows: they may not belong together."
+            yield (
+                f"The tokenizer has {len(vocabulary):,} tokens, the matrix {e.n_rows:,} rows: "
+                "they may not belong together."
+            )
     for note in scan.checkpoint.notes:
         yield plain(note[:1].upper() + note[1:]) + "."

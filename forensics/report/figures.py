@@ -22,6 +22,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.25,
     "legend.frameon": False,
 }
@@ -62,7 +63,7 @@ def _draw_norms(axes: Axes, result: MatrixScan) -> None:
     finite = norms[np.isfinite(norms)]
     low, high = float(finite.min()), float(finite.max())
     margin = 0.02 * (high - low) or 0.01 * (high or 1.0)
-    bins = np.linspace(low - margin, high + margin, 121)
+    bins = np.linspace(low - margin, high + margin, 121).tolist()
     inside, rest = (norms[p.token_ids] for p in result.populations)
     axes.hist(rest[np.isfinite(rest)], bins=bins, color=REST, alpha=0.75, label=f"rest ({len(rest):,})")
     if len(inside):
@@ -70,7 +71,7 @@ def _draw_norms(axes: Axes, result: MatrixScan) -> None:
     if result.expected_norm is not None and low - margin <= result.expected_norm <= high + margin:
         axes.axvline(result.expected_norm, color="black", lw=1, ls="--", label="initializer_range \u00d7 \u221adim")
     axes.set(xlabel="Euclidean norm of the row", ylabel="tokens", yscale="log", xlim=(bins[0], bins[-1]))
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, columnspacing=1)
 
 
 def _draw_exponents(axes: Axes, result: MatrixScan) -> None:
@@ -78,13 +79,13 @@ def _draw_exponents(axes: Axes, result: MatrixScan) -> None:
     assert bits is not None
     occurring = np.flatnonzero(bits.everything.exponents)
     span = np.arange(occurring[0], occurring[-1] + 1)
-    for census, colour, offset in ((bits.rest, REST, -0.21), (bits.in_hole, IN_HOLE, 0.21)):
-        if census.mode is not None:
-            share = 100 * census.exponents[span] / census.exponents.sum()
-            axes.bar(span + offset, share, width=0.42, color=colour, label=census.population)
+    drawn = [(c, colour) for c, colour in ((bits.rest, REST), (bits.in_hole, IN_HOLE)) if c.mode is not None]
+    width = 0.84 / len(drawn)
+    for i, (census, colour) in enumerate(drawn):
+        share = 100 * census.exponents[span] / census.exponents.sum()
+        axes.bar(span + (i + 0.5) * width - 0.42, share, width=width, color=colour, label=census.population)
     # Exponents held by less than a thousandth of every population would stretch the axis to nothing.
-    shares = [c.exponents / c.exponents.sum() for c in (bits.rest, bits.in_hole) if c.mode is not None]
-    seen = np.flatnonzero(np.max(shares, axis=0) > 1e-3)
+    seen = np.flatnonzero(np.max([c.exponents / c.exponents.sum() for c, _ in drawn], axis=0) > 1e-3)
     axes.set(
         xlabel="raw exponent field E",
         ylabel="% of the population's elements",
@@ -94,12 +95,16 @@ def _draw_exponents(axes: Axes, result: MatrixScan) -> None:
 
 
 def _draw_populations(axes: Axes, result: MatrixScan) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     populations = result.holes.populations
     ids = np.arange(1, len(populations) + 1)
     axes.bar(ids, populations, color=IN_HOLE, width=0.8 if len(ids) <= 60 else 1.0)
-    axes.set(xlabel="black hole, by population", ylabel="tokens", yscale="log")
-    axes.set_ylim(bottom=0.8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="black hole, by population", ylabel="tokens")
+    if max(populations) > 50:
+        axes.set(yscale="log")
+        axes.set_ylim(bottom=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(ids) <= 20:
         axes.set_xticks(ids)
         for x, population in zip(ids, populations, strict=True):
@@ -107,6 +112,8 @@ def _draw_populations(axes: Axes, result: MatrixScan) -> None:
 
 
 def _draw_angles(axes: Axes, result: MatrixScan) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     points = [
         (hole.id, angle, hole.population)
         for hole, angle in zip(result.holes.holes, result.geometry.hole_angles_deg, strict=True)
@@ -122,4 +129,4 @@ def _draw_angles(axes: Axes, result: MatrixScan) -> None:
     middle, half = (angles.min() + angles.max()) / 2, max(5.0, 0.6 * (angles.max() - angles.min()))
     axes.set(xlabel="black hole, by population (marker size)", ylabel="angle to rest centroid (\u00b0)")
     axes.set(xlim=(0.3, ids.max() + 0.7), ylim=(middle - half, middle + half))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""The scan: every analysis of a checkpoint's embedding matrices, as one value.
+"""What a scan found: every analysis of a checkpoint's embedding matrices, as one value.
 
 ``Scan.to_dict`` is the content of ``scan.json`` (schema documented in the README); nothing in it depends on
 when, where or how fast it was made.
@@ -6,35 +6,23 @@ when, where or how fast it was made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from forensics.bits import (
-    BitCensus,
-    ExponentAgreement,
-    ExponentOffset,
-    census_bits,
-    compare_hole_exponents,
-    exponent_offset,
-)
-from forensics.black_holes import BlackHoles, find_black_holes, find_equal_values
-from forensics.checkpoint.checkpoint import Checkpoint
-from forensics.checkpoint.naming import text_config
+from forensics.bits import BitCensus, ExponentAgreement, ExponentOffset
+from forensics.black_holes import BlackHoles
+from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Measure, Population
-from forensics.geometry import Geometry, in_hole_mask, measure_geometry
-from forensics.text import align, number, visible
+from forensics.geometry import Geometry, in_hole_mask
+from forensics.scanning import console, headline
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "forensics.scan/1"
 """Changes its number when a key changes its meaning or goes."""
-
-Progress = Callable[[str], None]
 
 IN_HOLE = "tokens whose stored row is bit-identical to another token's and not all zero"
 REST = "all other tokens"
@@ -94,29 +82,14 @@ class MatrixScan:
             Population("rest", REST, np.flatnonzero(~inside)),
         )
 
-    def measures(self) -> Iterator[Measure]:
+    def measures(self) -> list[Measure]:
         """The headline figures, each with its set, unit and definition."""
-        holes, geometry = self.holes, self.geometry
-        raw = geometry.centroids[0]
-        _, inside, rest = geometry.summaries
-        identity = "bit-identical stored " + ("blocks" if self.embedding.is_quantised else "rows")
-        yield Measure("black holes", len(holes), "groups", "all", f"groups of two or more tokens with {identity}")
-        yield Measure("tokens in black holes", holes.n_tokens, "tokens", "all", "sum of the holes' populations")
-        yield Measure("unique rows", holes.n_unique_rows, "rows", "all", f"distinct among {holes.n_rows:,} rows")
-        if self.equal_values is not None:
-            n = self.equal_values.n_tokens
-            yield Measure("tokens with equal values", n, "tokens", "all", "rows that dequantise to equal numbers")
-        for summary in (inside, rest):
-            definition = f"mean Euclidean norm of {summary.rows:,} finite rows"
-            yield Measure("norm, mean", summary.mean, "value", summary.population, definition)
-            yield Measure("norm, std", summary.std, "value", summary.population, "over the same rows")
-        yield Measure("centroid angle", raw.angle_deg, "degrees", "in-hole to rest", "means over tokens, raw frame")
-        if self.bits and self.bits.offset:
-            offset = self.bits.offset
-            definition = (
-                f"shift of least Wasserstein-1; {offset.distance_after_shift:.3f} of {offset.distance:.3f} remains"
-            )
-            yield Measure("exponent offset", offset.shift, "exponents", "in-hole to rest", definition)
+        return list(headline.measures(self))
+
+    @property
+    def claim(self) -> str:
+        """The finding in one sentence."""
+        return headline.claim(self)
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of ``matrices`` in scan.json."""
@@ -170,10 +143,12 @@ class Scan:
     Attributes:
         checkpoint: what was opened.
         matrices: one result a matrix.
+        initializer_range: the standard deviation that the config says weights were drawn with, or None.
     """
 
     checkpoint: Checkpoint
     matrices: tuple[MatrixScan, ...]
+    initializer_range: float | None = None
 
     def measures(self) -> list[tuple[str, Measure]]:
         """The headline figures of every matrix, with its role."""
@@ -197,63 +172,13 @@ class Scan:
             "tokenizer": None
             if vocabulary is None
             else {"tokens": len(vocabulary), "rows_beyond": max(0, rows - len(vocabulary))},
-            "initializer_range": initializer_range(checkpoint),
+            "initializer_range": self.initializer_range,
             "notes": list(checkpoint.notes),
             "matrices": [m.to_dict() for m in self.matrices],
         }
 
     def __str__(self) -> str:
-        blocks = []
-        for result in self.matrices:
-            e = result.embedding
-            place = visible(f"{self.checkpoint.source}  {e.tensor}")
-            head = f"{place} ({e.role})  {e.n_rows:,} x {e.dim:,} {e.format.name}"
-            rows = [(m.name, m.population, number(m.value), m.unit) for m in result.measures()]
-            blocks.append(f"{head}\n{align(rows, right=(2,))}")
-        return "\n\n".join(blocks)
-
-
-def scan(checkpoint: Checkpoint, *, progress: Progress | None = None) -> Scan:
-    """Scans every matrix of a checkpoint.
-
-    Args:
-        checkpoint: from :func:`forensics.open_checkpoint`.
-        progress: called with the name of each stage as it starts.
-    """
-    tell = progress or (lambda stage: None)
-    sigma = initializer_range(checkpoint)
-    results = []
-    for embedding in checkpoint.matrices:
-        # Hashing the bytes releases the interpreter: it runs beside the analysis on a second core.
-        with ThreadPoolExecutor(1) as beside:
-            hashing = beside.submit(lambda e=embedding: e.sha256)
-            results.append(_scan_matrix(embedding, sigma, lambda s, e=embedding: tell(f"{e.tensor}: {s}")))
-            tell(f"{embedding.tensor}: sha256")
-            hashing.result()
-    return Scan(checkpoint, tuple(results))
-
-
-def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> MatrixScan:
-    tell("identical rows")
-    holes = find_black_holes(embedding)
-    equal_values = bits = None
-    if embedding.is_quantised:
-        tell("equal values")
-        equal_values = find_equal_values(embedding)
-    else:
-        tell("bits")
-        everything, inside, rest = census_bits(embedding, holes)
-        bits = Bits(everything, inside, rest, exponent_offset(inside, rest), compare_hole_exponents(embedding, holes))
-    tell("norms and centroids")
-    geometry = measure_geometry(embedding, holes)
-    expected = None if sigma is None else sigma * float(np.sqrt(embedding.dim))
-    return MatrixScan(embedding, holes, equal_values, bits, geometry, expected)
-
-
-def initializer_range(checkpoint: Checkpoint) -> float | None:
-    """The standard deviation that the config says weights were drawn with, or None."""
-    value = text_config(checkpoint.config).get("initializer_range")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+        return console.render(self)
 
 
 def _groups_dict(groups: BlackHoles) -> dict[str, Any]:

@@ -1,0 +1,294 @@
+"""The pickle inside a torch checkpoint, run by a machine that can describe tensors and do nothing else.
+
+A pickle is a program. The machine knows the opcodes that ``torch.save`` writes and the globals that state
+dicts name; each global stands for something of this module, so nothing of the file's choosing is imported,
+called or changed. What no tensor hangs on (lists, sets, fractions, bytes) is read past and not kept.
+
+References:
+    CPython's Lib/pickletools.py (opcodes); torch/_utils.py (arguments of the rebuild functions);
+    torch/serialization.py (persistent ids of storages).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from forensics.errors import CheckpointError, UnsafeFileError
+
+# Why not pickle.Unpickler with a strict find_class: before any global is asked for, the C one allocates its
+# memo for whatever index the file names (1.5 GB for a pickle of 9 bytes), the Python one a bytearray of
+# whatever length it claims, and both crash the process when a deeply nested tuple is used as a key.
+
+MAX_OPCODES = 8_000_000
+"""A tensor takes about 45 opcodes; an opcode can hold some 100 bytes, so that a bomb stays under 1 GB."""
+
+MAX_RANK = 64
+"""Dimensions of a tensor; torch's own iterators stop there."""
+
+ITEMSIZE: dict[str, int] = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8, "complex32": 4,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
+    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
+}  # fmt: skip
+"""Bytes per element of the torch dtypes that a state dict may name."""
+
+_STORAGES = {
+    "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
+    "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+    "ComplexDouble": "complex128", "ComplexFloat": "complex64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PickledStorage:
+    """The zip entry ``data/<key>``: ``n_bytes`` that hold elements of ``type_name``."""
+
+    key: str
+    type_name: str
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PickledTensor:
+    """A view into a storage, in elements; not ``as_stored`` where it stands for negated or conjugated values."""
+
+    storage: PickledStorage
+    type_name: str
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    as_stored: bool
+
+
+class _DamagedError(Exception):
+    """No writer makes such a pickle."""
+
+
+class _UnsafeError(Exception):
+    """The pickle asks for more than tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Class:
+    """A storage class or dtype, as its element type; or a tensor class, of which nothing needs to be known."""
+
+    type_name: str = ""
+
+
+_OPAQUE = object()
+
+
+def _is_count(number: object) -> bool:
+    # The exact type, because True is an int too; 2^63 as in torch, so that products stay short.
+    return type(number) is int and 0 <= number < 1 << 63
+
+
+def _tensor(args: tuple[Any, ...]) -> PickledTensor:
+    """(storage, offset, shape, stride, grad, hooks[, dtype][, metadata]); a dtype comes with untyped storages."""
+    match args:
+        case (PickledStorage() as storage, offset, tuple() as shape, tuple() as stride, *rest):
+            name, metadata = storage.type_name, rest[2:]
+            if metadata and isinstance(metadata[0], _Class):
+                name, metadata = metadata[0].type_name, metadata[1:]
+            sound = name in ITEMSIZE and len(shape) == len(stride) <= MAX_RANK
+            if sound and all(map(_is_count, (offset, *shape, *stride))):
+                return PickledTensor(storage, name, offset, shape, stride, not any(metadata))
+    raise _DamagedError("rebuilds a tensor from wrong arguments")
+
+
+def _parameter(args: tuple[Any, ...]) -> PickledTensor:
+    if args and isinstance(args[0], PickledTensor):
+        return args[0]
+    raise _DamagedError("makes a parameter from something else than a tensor")
+
+
+def _tensor_with_attributes(args: tuple[Any, ...]) -> PickledTensor:
+    match args:
+        # It may call that one function only: calling itself, its arguments could nest without end.
+        case (function, _Class(""), tuple() as inner, *_) if function is _tensor:
+            return _tensor(inner)
+    raise _DamagedError("rebuilds a tensor with attributes from wrong arguments")
+
+
+def _mapping(args: tuple[Any, ...]) -> dict[str, Any]:
+    if args:
+        raise _DamagedError("fills an OrderedDict in a way that no Python 3 does")
+    return {}
+
+
+def _opaque(_: tuple[Any, ...]) -> object:
+    return _OPAQUE
+
+
+_GLOBALS: dict[str, object] = {
+    "collections OrderedDict": _mapping,
+    "torch._utils _rebuild_tensor": _tensor,
+    "torch._utils _rebuild_tensor_v2": _tensor,
+    "torch._utils _rebuild_tensor_v3": _tensor,
+    "torch._utils _rebuild_parameter": _parameter,
+    "torch._utils _rebuild_parameter_with_state": _parameter,
+    "torch._tensor _rebuild_from_type_v2": _tensor_with_attributes,
+    "torch Tensor": _Class(),
+    "torch.nn.parameter Parameter": _Class(),
+    "torch.storage UntypedStorage": _Class("uint8"),
+    **{f"torch {name}Storage": _Class(element) for name, element in _STORAGES.items()},
+    **{f"torch {name}": _Class(name) for name in ITEMSIZE},
+    # What training checkpoints hold beside tensors: shapes, devices, layouts, schedules, bytes and sets.
+    **dict.fromkeys(
+        ("torch Size", "torch device", "torch.serialization _get_layout", "collections Counter",
+         "_codecs encode", "__builtin__ set", "builtins set"), _opaque,
+    ),
+}  # fmt: skip
+
+
+def run_pickle(raw: bytes, where: str) -> object:
+    """The object that a checkpoint's pickle describes.
+
+    Args:
+        raw: the pickle.
+        where: begins the error messages.
+
+    Returns:
+        A PickledTensor; a dictionary of what may hold some, by its string keys; anything else for the rest.
+
+    Raises:
+        UnsafeFileError: it names a global or an opcode that no state dict needs, or goes on without end.
+        CheckpointError: it is damaged.
+    """
+    machine = _Machine(raw)
+    try:
+        return machine.run()
+    except _UnsafeError as error:
+        raise UnsafeFileError(f"{where}: its pickle {error}", hint="convert it to safetensors") from None
+    # IndexError: the end of the bytes or of a stack. KeyError: an object that was never stored. There are no
+    # others: a length is checked before it is used, nothing recurses, and only str and int are hashed.
+    except (_DamagedError, IndexError, KeyError, UnicodeDecodeError) as error:
+        what = error if isinstance(error, _DamagedError) else "ends early, or takes what was never put"
+        raise CheckpointError(
+            f"{where}: its pickle {what} (at byte {machine.position:,})", hint="download it again"
+        ) from None
+
+
+class _Machine:
+    """A pickle machine: a stack, the stacks laid aside at marks, and a memo."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.position = 0
+        self.stack: list[Any] = []
+        self.laid_aside: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.storages: dict[str, PickledStorage] = {}
+
+    def run(self) -> object:
+        for _ in range(MAX_OPCODES):
+            opcode = self.raw[self.position]
+            self.position += 1
+            if opcode == ord("."):
+                return self.stack.pop()
+            if opcode not in _ACTIONS:
+                raise _UnsafeError(f"uses opcode {opcode:#04x}, which torch.save does not write")
+            _ACTIONS[opcode](self)
+        raise _UnsafeError(f"does not end within {MAX_OPCODES:,} opcodes")
+
+    def take(self, n_bytes: int) -> bytes:
+        start, self.position = self.position, self.position + n_bytes
+        if self.position > len(self.raw):
+            raise _DamagedError("ends early")
+        return self.raw[start : self.position]
+
+    def count(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "little")
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+    def push_signed(self, n_bytes: int) -> None:
+        self.push(int.from_bytes(self.take(n_bytes), "little", signed=True))
+
+    def push_opaque(self, n_bytes: int) -> None:
+        self.take(n_bytes)
+        self.push(_OPAQUE)
+
+    def push_text(self, n_bytes: int) -> None:
+        self.push(self.take(n_bytes).decode())
+
+    def push_tuple(self, n_items: int) -> None:
+        items = [self.stack.pop() for _ in range(n_items)]
+        self.push(tuple(reversed(items)))
+
+    def mark(self) -> None:
+        self.laid_aside.append(self.stack)
+        self.stack = []
+
+    def since_mark(self) -> list[Any]:
+        items, self.stack = self.stack, self.laid_aside.pop()
+        return items
+
+    def put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def drop_items(self, _: object) -> None:
+        if self.stack[-1] is not _OPAQUE:
+            raise _DamagedError("adds items to what is not a list or set")
+
+    def set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        if target is _OPAQUE:
+            return
+        if not isinstance(target, dict) or len(items) % 2:
+            raise _DamagedError("sets items of what is not a dictionary")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            if type(key) is str:
+                if key in target:
+                    raise _DamagedError(f"gives the key {key[:80]!r} twice")
+                target[key] = value
+
+    def push_global(self, name: str) -> None:
+        if name not in _GLOBALS:
+            raise _UnsafeError(f"names the global {name.replace(' ', '.', 1)[:120]!r}, which no state dict needs")
+        self.push(_GLOBALS[name])
+
+    def read_global(self) -> None:
+        module, name, *_ = (self.raw[self.position : self.position + 400] + b"\n\n").split(b"\n", 2)
+        self.take(len(module) + len(name) + 2)
+        self.push_global(f"{module.decode()} {name.decode()}")
+
+    def stack_global(self) -> None:
+        match self.stack.pop(), self.stack.pop():
+            case (str() as name, str() as module):
+                return self.push_global(f"{module} {name}")
+        raise _DamagedError("names a global by what is not text")
+
+    def reduce(self) -> None:
+        args, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, FunctionType) or not isinstance(args, tuple):
+            raise _UnsafeError("calls what is not a function")
+        self.push(function(args))
+
+    def build(self) -> None:
+        self.stack.pop()  # the _metadata of a state dict, which says nothing about the weights
+        if not isinstance(self.stack[-1], dict):
+            raise _UnsafeError("sets the state of what is not a state dict")
+
+    def push_storage(self) -> None:
+        match self.stack.pop():
+            case ("storage", _Class(type_name), str() as key, str(), n) if type_name and _is_count(n):
+                storage = PickledStorage(key, type_name, n * ITEMSIZE[type_name])
+                if self.storages.setdefault(key, storage) != storage:
+                    raise _DamagedError(f"describes the storage {key[:80]!r} in two ways")
+                return self.push(storage)
+        raise _DamagedError("refers to what is not a storage")
+
+
+_ACTIONS: dict[int, Callable[[_Machine], None]] = {
+    code[0]: action
+    for code, action in {
+        b"\x80": lambda m: m.take(1),  # PROTO
+        b"\x95": lambda m: m.take(8),  # FRAME: a hint for readers of streams
+        ...
+    }.items()
+}

@@ -1,0 +1,65 @@
+"""The scan: every analysis of every matrix, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from forensics.bits import census_bits, compare_hole_exponents, exponent_offset
+from forensics.black_holes import find_black_holes, find_equal_values
+from forensics.checkpoint import Checkpoint
+from forensics.checkpoint.naming import text_config
+from forensics.embedding import Embedding
+from forensics.geometry import measure_geometry
+from forensics.scanning.result import Bits, MatrixScan, Scan
+
+Progress = Callable[[str], None]
+
+
+def scan(checkpoint: Checkpoint, *, progress: Progress | None = None) -> Scan:
+    """Scans every matrix of a checkpoint.
+
+    Args:
+        checkpoint: from :func:`forensics.open_checkpoint`.
+        progress: called with the name of each stage as it starts.
+    """
+    sigma = initializer_range(checkpoint)
+    results = []
+    for embedding in checkpoint.matrices:
+
+        def tell(stage: str, tensor: str = embedding.tensor) -> None:
+            if progress is not None:
+                progress(f"{tensor}: {stage}")
+
+        # Hashing the bytes releases the interpreter: it runs beside the analysis on a second core.
+        with ThreadPoolExecutor(1) as beside:
+            hashing = beside.submit(getattr, embedding, "sha256")
+            results.append(_scan_matrix(embedding, sigma, tell))
+            tell("sha256")
+            hashing.result()
+    return Scan(checkpoint, tuple(results), sigma)
+
+
+def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> MatrixScan:
+    tell("identical rows")
+    holes = find_black_holes(embedding)
+    equal_values = bits = None
+    if embedding.is_quantised:
+        tell("equal values")
+        equal_values = find_equal_values(embedding)
+    else:
+        tell("bits")
+        everything, inside, rest = census_bits(embedding, holes)
+        bits = Bits(everything, inside, rest, exponent_offset(inside, rest), compare_hole_exponents(embedding, holes))
+    tell("norms and centroids")
+    geometry = measure_geometry(embedding, holes)
+    expected = None if sigma is None else sigma * float(np.sqrt(embedding.dim))
+    return MatrixScan(embedding, holes, equal_values, bits, geometry, expected)
+
+
+def initializer_range(checkpoint: Checkpoint) -> float | None:
+    """The standard deviation that the config says weights were drawn with, or None."""
+    value = text_config(checkpoint.config).get("initializer_range")
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
