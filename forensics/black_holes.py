@@ -21,7 +21,11 @@ from forensics.embedding import BLOCK_BYTES, Embedding
 if TYPE_CHECKING:
     import pandas as pd
 
-Digest = Callable[[NDArray[np.uint8]], bytes]
+Digest = Callable[[Any], bytes]
+"""Maps the bytes of a row to 16 bytes."""
+
+Rows = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Gives the bytes that are compared, ``uint8[n, row_bytes]``, of these tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +119,7 @@ def find_black_holes(embedding: Embedding, *, digest: Digest = xxhash.xxh3_128_d
     groups = [
         group
         for candidates in _equal_digests(np.frombuffer(digests, np.uint64).reshape(-1, 2))
-        for group in _split_by_bytes(rows, candidates)
+        for group in _split_by_bytes(rows.__getitem__, candidates)
     ]
     return _number(groups, embedding.n_rows, lambda token: not rows[token].any())
 
@@ -127,16 +131,20 @@ def find_equal_values(embedding: Embedding) -> BlackHoles:
     rows differ only in the sign of a zero. A row with nan equals nothing.
     """
     pieces: list[bytes] = []
-    nan_rows: list[int] = []
+    has_nan = np.zeros(embedding.n_rows, np.bool_)
     for start, values in embedding.blocks():
-        nan_rows.extend(int(i) + start for i in np.flatnonzero(np.isnan(values).any(axis=1)))
+        has_nan[start : start + len(values)] = np.isnan(values).any(axis=1)
         # Adding +0.0 turns -0.0 into +0.0 and changes nothing else.
         pieces.extend(map(xxhash.xxh3_128_digest, values + np.float32(0)))
-    groups = []
-    for candidates in _equal_digests(np.frombuffer(b"".join(pieces), np.uint64).reshape(-1, 2)):
-        numbers = candidates[~np.isin(candidates, nan_rows)]
-        rows = (embedding.values_of(numbers) + np.float32(0)).view(np.uint8)
-        groups.extend(numbers[local] for local in _split_by_bytes(rows, np.arange(len(numbers))))
+
+    def rows_of(token_ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return (embedding.values_of(token_ids) + np.float32(0)).view(np.uint8)
+
+    groups = [
+        group
+        for candidates in _equal_digests(np.frombuffer(b"".join(pieces), np.uint64).reshape(-1, 2))
+        for group in _split_by_bytes(rows_of, candidates[~has_nan[candidates]])
+    ]
     return _number(groups, embedding.n_rows, lambda token: not embedding.values(token, token + 1).any())
 
 
@@ -158,15 +166,14 @@ def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _split_by_bytes(rows: NDArray[np.uint8], candidates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def _split_by_bytes(rows_of: Rows, candidates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The groups of truly equal rows among candidates, each of two or more tokens."""
     groups = []
     while len(candidates) > 1:
-        first = rows[candidates[0]]
-        step = max(1, 4 * BLOCK_BYTES // len(first))
-        same = np.concatenate(
-            [(rows[candidates[i : i + step]] == first).all(axis=1) for i in range(0, len(candidates), step)]
-        )
+        first = rows_of(candidates[:1])
+        step = max(1, 4 * BLOCK_BYTES // first.size)
+        stretches = [candidates[i : i + step] for i in range(0, len(candidates), step)]
+        same = np.concatenate([(rows_of(stretch) == first).all(axis=1) for stretch in stretches])
         if same.sum() > 1:
             groups.append(candidates[same])
         candidates = candidates[~same]

@@ -121,7 +121,7 @@ class Embedding:
             raise EmbeddingError(f"{self.tensor}: the rows are not one contiguous stretch of bytes")
         if self.dim < 1 or shape[0] < 1:
             raise EmbeddingError(
-                f"{self.tensor}: expected a row of one number at least, found {shape[0]} rows of {self.dim}",
+                f"{self.tensor}: expected rows of numbers, found {shape[0]} rows of {self.dim}",
                 hint="there is nothing to scan in an empty matrix",
             )
         expected = row_bytes(self.format, self.dim)

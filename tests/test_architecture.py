@@ -92,7 +92,9 @@ def test_help_is_light():
 
 
 def test_finding_holes_needs_no_heavy_package(tmp_path):
-    code = "import forensics\nforensics.open_checkpoint, forensics.find_black_holes, forensics.scan, forensics.Embedding"
+    code = (
+        "import forensics\nforensics.open_checkpoint, forensics.find_black_holes, forensics.scan, forensics.Embedding"
+    )
     assert not modules_after(code) & HEAVY
 
 

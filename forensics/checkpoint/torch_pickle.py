@@ -23,7 +23,7 @@ from forensics.errors import CheckpointError, UnsafeFileError
 # whatever length it claims, and both crash the process when a deeply nested tuple is used as a key.
 
 MAX_OPCODES = 8_000_000
-"""A tensor takes about 45 opcodes; an opcode can hold some 100 bytes, so that a bomb stays under 1 GB."""
+"""A tensor takes about 45 opcodes; one opcode makes the machine hold some 100 bytes, so a bomb under 1 GB."""
 
 MAX_RANK = 64
 """Dimensions of a tensor; torch's own iterators stop there."""
@@ -63,14 +63,6 @@ class PickledTensor:
     as_stored: bool
 
 
-class _DamagedError(Exception):
-    """No writer makes such a pickle."""
-
-
-class _UnsafeError(Exception):
-    """The pickle asks for more than tensors."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Class:
     """A storage class or dtype, as its element type; or a tensor class, of which nothing needs to be known."""
@@ -82,40 +74,41 @@ _OPAQUE = object()
 
 
 def _is_count(number: object) -> bool:
-    # The exact type, because True is an int too; 2^63 as in torch, so that products stay short.
+    # The exact type, because True is an int too; below 2^63 as in torch, so that products stay short.
     return type(number) is int and 0 <= number < 1 << 63
 
 
 def _tensor(args: tuple[Any, ...]) -> PickledTensor:
     """(storage, offset, shape, stride, grad, hooks[, dtype][, metadata]); a dtype comes with untyped storages."""
     match args:
-        case (PickledStorage() as storage, offset, tuple() as shape, tuple() as stride, *rest):
+        # Eight at most: a memoised tuple of millions could else be copied with every call.
+        case (PickledStorage() as storage, offset, tuple() as shape, tuple() as stride, *rest) if len(args) <= 8:
             name, metadata = storage.type_name, rest[2:]
             if metadata and isinstance(metadata[0], _Class):
                 name, metadata = metadata[0].type_name, metadata[1:]
             sound = name in ITEMSIZE and len(shape) == len(stride) <= MAX_RANK
             if sound and all(map(_is_count, (offset, *shape, *stride))):
                 return PickledTensor(storage, name, offset, shape, stride, not any(metadata))
-    raise _DamagedError("rebuilds a tensor from wrong arguments")
+    raise CheckpointError("rebuilds a tensor from wrong arguments")
 
 
 def _parameter(args: tuple[Any, ...]) -> PickledTensor:
     if args and isinstance(args[0], PickledTensor):
         return args[0]
-    raise _DamagedError("makes a parameter from something else than a tensor")
+    raise CheckpointError("makes a parameter from what is not a tensor")
 
 
 def _tensor_with_attributes(args: tuple[Any, ...]) -> PickledTensor:
     match args:
-        # It may call that one function only: calling itself, its arguments could nest without end.
-        case (function, _Class(""), tuple() as inner, *_) if function is _tensor:
+        # That one function only: if it could call itself, its arguments could nest without end.
+        case (function, _Class(""), tuple() as inner, *_) if function == _tensor:
             return _tensor(inner)
-    raise _DamagedError("rebuilds a tensor with attributes from wrong arguments")
+    raise CheckpointError("rebuilds a tensor with attributes from wrong arguments")
 
 
 def _mapping(args: tuple[Any, ...]) -> dict[str, Any]:
     if args:
-        raise _DamagedError("fills an OrderedDict in a way that no Python 3 does")
+        raise CheckpointError("fills an OrderedDict as no Python 3 does")
     return {}
 
 
@@ -161,12 +154,12 @@ def run_pickle(raw: bytes, where: str) -> object:
     machine = _Machine(raw)
     try:
         return machine.run()
-    except _UnsafeError as error:
-        raise UnsafeFileError(f"{where}: its pickle {error}", hint="convert it to safetensors") from None
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{where}: its pickle {error.message}", hint="convert it to safetensors") from None
     # IndexError: the end of the bytes or of a stack. KeyError: an object that was never stored. There are no
     # others: a length is checked before it is used, nothing recurses, and only str and int are hashed.
-    except (_DamagedError, IndexError, KeyError, UnicodeDecodeError) as error:
-        what = error if isinstance(error, _DamagedError) else "ends early, or takes what was never put"
+    except (CheckpointError, IndexError, KeyError, UnicodeDecodeError) as error:
+        what = error.message if isinstance(error, CheckpointError) else "ends early or takes what was never put"
         raise CheckpointError(
             f"{where}: its pickle {what} (at byte {machine.position:,})", hint="download it again"
         ) from None
@@ -185,40 +178,32 @@ class _Machine:
 
     def run(self) -> object:
         for _ in range(MAX_OPCODES):
-            opcode = self.raw[self.position]
-            self.position += 1
-            if opcode == ord("."):
+            opcode = self.take(1)
+            if opcode == b".":
                 return self.stack.pop()
             if opcode not in _ACTIONS:
-                raise _UnsafeError(f"uses opcode {opcode:#04x}, which torch.save does not write")
+                raise UnsafeFileError(f"uses the opcode {opcode!r}, which torch.save does not write")
             _ACTIONS[opcode](self)
-        raise _UnsafeError(f"does not end within {MAX_OPCODES:,} opcodes")
+        raise UnsafeFileError(f"does not end within {MAX_OPCODES:,} opcodes")
 
     def take(self, n_bytes: int) -> bytes:
         start, self.position = self.position, self.position + n_bytes
         if self.position > len(self.raw):
-            raise _DamagedError("ends early")
+            raise CheckpointError("ends early")
         return self.raw[start : self.position]
 
-    def count(self, width: int) -> int:
-        return int.from_bytes(self.take(width), "little")
+    def number(self, width: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self.take(width), "little", signed=signed)
 
     def push(self, value: object) -> None:
         self.stack.append(value)
 
-    def push_signed(self, n_bytes: int) -> None:
-        self.push(int.from_bytes(self.take(n_bytes), "little", signed=True))
-
-    def push_opaque(self, n_bytes: int) -> None:
+    def pass_over(self, n_bytes: int) -> None:
         self.take(n_bytes)
         self.push(_OPAQUE)
 
-    def push_text(self, n_bytes: int) -> None:
-        self.push(self.take(n_bytes).decode())
-
     def push_tuple(self, n_items: int) -> None:
-        items = [self.stack.pop() for _ in range(n_items)]
-        self.push(tuple(reversed(items)))
+        self.push(tuple([self.stack.pop() for _ in range(n_items)][::-1]))
 
     def mark(self) -> None:
         self.laid_aside.append(self.stack)
@@ -231,64 +216,95 @@ class _Machine:
     def put(self, index: int) -> None:
         self.memo[index] = self.stack[-1]
 
-    def drop_items(self, _: object) -> None:
-        if self.stack[-1] is not _OPAQUE:
-            raise _DamagedError("adds items to what is not a list or set")
+    def add_items(self, items: list[Any]) -> None:
+        if items and self.stack[-1] is not _OPAQUE:
+            raise CheckpointError("adds items to what is not a list or set")
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if target is _OPAQUE:
             return
         if not isinstance(target, dict) or len(items) % 2:
-            raise _DamagedError("sets items of what is not a dictionary")
+            raise CheckpointError("sets items of what is not a dictionary")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if type(key) is str:
-                if key in target:
-                    raise _DamagedError(f"gives the key {key[:80]!r} twice")
-                target[key] = value
-
-    def push_global(self, name: str) -> None:
-        if name not in _GLOBALS:
-            raise _UnsafeError(f"names the global {name.replace(' ', '.', 1)[:120]!r}, which no state dict needs")
-        self.push(_GLOBALS[name])
+            if type(key) is not str:
+                continue
+            if key in target:
+                raise CheckpointError(f"gives the key {key[:80]!r} twice")
+            target[key] = value
 
     def read_global(self) -> None:
-        module, name, *_ = (self.raw[self.position : self.position + 400] + b"\n\n").split(b"\n", 2)
+        # No known name is near 200 bytes; a longer line is cut, and is then no known name.
+        module, name, *_ = [*self.raw[self.position : self.position + 200].split(b"\n", 2), b"", b""]
         self.take(len(module) + len(name) + 2)
-        self.push_global(f"{module.decode()} {name.decode()}")
+        self.push_global(module.decode(), name.decode())
 
-    def stack_global(self) -> None:
-        match self.stack.pop(), self.stack.pop():
-            case (str() as name, str() as module):
-                return self.push_global(f"{module} {name}")
-        raise _DamagedError("names a global by what is not text")
+    def push_global(self, module: object, name: object) -> None:
+        known = f"{module} {name}" if isinstance(module, str) and isinstance(name, str) else ""
+        if known not in _GLOBALS:
+            named = known.replace(" ", ".", 1)[:120]
+            raise UnsafeFileError(f"names the global {named!r}, which no state dict needs")
+        self.push(_GLOBALS[known])
 
     def reduce(self) -> None:
         args, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, FunctionType) or not isinstance(args, tuple):
-            raise _UnsafeError("calls what is not a function")
+            raise UnsafeFileError("calls what is not a function")
         self.push(function(args))
 
     def build(self) -> None:
         self.stack.pop()  # the _metadata of a state dict, which says nothing about the weights
         if not isinstance(self.stack[-1], dict):
-            raise _UnsafeError("sets the state of what is not a state dict")
+            raise UnsafeFileError("sets the state of what is not a state dict")
 
     def push_storage(self) -> None:
         match self.stack.pop():
             case ("storage", _Class(type_name), str() as key, str(), n) if type_name and _is_count(n):
                 storage = PickledStorage(key, type_name, n * ITEMSIZE[type_name])
                 if self.storages.setdefault(key, storage) != storage:
-                    raise _DamagedError(f"describes the storage {key[:80]!r} in two ways")
+                    raise CheckpointError(f"describes the storage {key[:80]!r} in two ways")
                 return self.push(storage)
-        raise _DamagedError("refers to what is not a storage")
+        raise CheckpointError("refers to what is not a storage")
 
 
-_ACTIONS: dict[int, Callable[[_Machine], None]] = {
-    code[0]: action
-    for code, action in {
-        b"\x80": lambda m: m.take(1),  # PROTO
-        b"\x95": lambda m: m.take(8),  # FRAME: a hint for readers of streams
-        ...
-    }.items()
+_ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
+    b"\x80": lambda m: m.take(1),  # PROTO
+    b"\x95": lambda m: m.take(8),  # FRAME: for readers of streams
+    b"(": _Machine.mark,
+    b"N": lambda m: m.push(None),
+    b"\x88": lambda m: m.push(True),
+    b"\x89": lambda m: m.push(False),
+    b"K": lambda m: m.push(m.number(1)),
+    b"M": lambda m: m.push(m.number(2)),
+    b"J": lambda m: m.push(m.number(4, signed=True)),
+    b"\x8a": lambda m: m.push(m.number(m.number(1), signed=True)),  # LONG1
+    b"G": lambda m: m.pass_over(8),
+    b"C": lambda m: m.pass_over(m.number(1)),
+    b"B": lambda m: m.pass_over(m.number(4)),
+    b"\x8c": lambda m: m.push(m.take(m.number(1)).decode()),  # SHORT_BINUNICODE
+    b"X": lambda m: m.push(m.take(m.number(4)).decode()),
+    b"]": lambda m: m.push(_OPAQUE),  # EMPTY_LIST
+    b"\x8f": lambda m: m.push(_OPAQUE),  # EMPTY_SET
+    b"}": lambda m: m.push({}),
+    b")": lambda m: m.push(()),
+    b"\x85": lambda m: m.push_tuple(1),
+    b"\x86": lambda m: m.push_tuple(2),
+    b"\x87": lambda m: m.push_tuple(3),
+    b"t": lambda m: m.push(tuple(m.since_mark())),
+    b"a": lambda m: m.add_items([m.stack.pop()]),
+    b"e": lambda m: m.add_items(m.since_mark()),
+    b"\x90": lambda m: m.add_items(m.since_mark()),
+    b"s": lambda m: m.set_items([m.stack.pop(), m.stack.pop()][::-1]),
+    b"u": lambda m: m.set_items(m.since_mark()),
+    b"q": lambda m: m.put(m.number(1)),
+    b"r": lambda m: m.put(m.number(4)),
+    b"\x94": lambda m: m.put(len(m.memo)),  # MEMOIZE
+    b"h": lambda m: m.push(m.memo[m.number(1)]),
+    b"j": lambda m: m.push(m.memo[m.number(4)]),
+    b"c": _Machine.read_global,
+    b"\x93": lambda m: m.push_global(*[m.stack.pop(), m.stack.pop()][::-1]),  # STACK_GLOBAL
+    b"R": _Machine.reduce,
+    b"b": _Machine.build,
+    b"Q": _Machine.push_storage,
 }
+"""What each opcode does, by its byte; the bytes that name themselves badly have their name beside them."""

@@ -20,10 +20,11 @@ def claim(result: MatrixScan) -> str:
     n_zero = sum(hole.population for hole in holes.holes if hole.is_zero)
     zeros = f" {n_zero:,} of them are all-zero rows." if n_zero else ""
     if e.is_quantised:
-        groups = "1 group" if len(holes) == 1 else f"{len(holes):,} groups"
-        return f"{groups} of identical stored rows: {of} hold {len(holes):,} distinct {e.format.name} rows.{zeros}"
-    groups = "1 black hole" if len(holes) == 1 else f"{len(holes):,} black holes"
-    return f"{groups}: {of} share {len(holes):,} stored rows, bit for bit.{zeros}"
+        groups, rows = ("1 group", "one row") if len(holes) == 1 else (f"{len(holes):,} groups", f"{len(holes):,} rows")
+        return f"{groups} of identical stored rows: {of} hold {rows} of {e.format.name} blocks.{zeros}"
+    if len(holes) == 1:
+        return f"1 black hole: {of} share one stored row, bit for bit.{zeros}"
+    return f"{len(holes):,} black holes: {of} share {len(holes):,} stored rows, bit for bit.{zeros}"
 
 
 def measures(result: MatrixScan) -> Iterator[Measure]:

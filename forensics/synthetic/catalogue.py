@@ -54,7 +54,4 @@ def plant(
     recipe = PLANTED.get(name)
     if recipe is None:
         raise SourceError(f"no planted checkpoint is called {name!r}", hint=f"known: {', '.join(sorted(PLANTED))}")
-    for what, size, least in (("rows", rows, 1), ("dim", dim, 1), ("seed", seed, 0)):
-        if size is not None and size < least:
-            raise SourceError(f"{name}: {what} is a whole number from {least}, found {size}")
     return recipe(rows=rows, dim=dim, seed=seed, dtype=dtype)

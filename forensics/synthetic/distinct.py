@@ -44,7 +44,7 @@ class DistinctRows:
         negative_zero = row == self._format.magnitude_mask + 1
         if negative_zero.any():
             row = np.where(negative_zero, row.dtype.type(0), row)
-        return xxhash.xxh3_128_digest(row)
+        return xxhash.xxh3_128_digest(row.data)
 
 
 def gaussian_words(

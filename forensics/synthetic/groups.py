@@ -11,7 +11,7 @@ from forensics.errors import SourceError
 from forensics.formats import BFLOAT16, FloatFormat, Words, float_format
 from forensics.synthetic.distinct import DistinctRows, check_room
 from forensics.synthetic.layout import Placed, TokenIds, interleave
-from forensics.synthetic.planted import Planted, qwen3_config
+from forensics.synthetic.planted import Planted, check_sizes, qwen3_config
 
 STD = 0.02
 """The usual initializer_range of transformer embeddings."""
@@ -20,7 +20,7 @@ BLOCK_NUMBERS = 1 << 18
 """Numbers in a streamed block: its float32 copy stays in a core's cache."""
 
 
-def plant_groups(  # noqa: PLR0913 - each is one independent property of the matrix
+def plant_groups(
     rows: int,
     dim: int,
     groups: Sequence[Sequence[int]],
@@ -48,6 +48,7 @@ def plant_groups(  # noqa: PLR0913 - each is one independent property of the mat
         SourceError: groups that overlap, leave the matrix or hold fewer than two tokens; too many zero rows.
         FormatError: the format and dim cannot hold that many distinct rows.
     """
+    check_sizes(name, rows, dim, seed)
     members = [_checked_group(ids, rows) for ids in groups]
     taken = np.concatenate([*members, np.empty(0, np.int64)])
     if len(np.unique(taken)) < len(taken):
@@ -94,7 +95,7 @@ def plant_healthy(
         FormatError: an unknown format, or one that cannot hold that many distinct rows of that dim.
     """
     fmt = float_format(dtype or BFLOAT16.name)
-    n_rows, n_dims = rows or 32_000, dim or 512
+    n_rows, n_dims = 32_000 if rows is None else rows, 512 if dim is None else dim
     return plant_groups(n_rows, n_dims, (), format=fmt, seed=seed or 0, name="healthy")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from forensics.embedding import Embedding, Source, row_bytes
+from forensics.errors import SourceError
 from forensics.formats import FloatFormat, Words
 from forensics.synthetic.writer import TENSOR, write_checkpoint
 
@@ -70,6 +71,17 @@ class Planted:
             OutputError: the folder or a file cannot be written.
         """
         write_checkpoint(self, folder)
+
+
+def check_sizes(name: str, rows: int, dim: int, seed: int) -> None:
+    """Refuses what is no size or seed at all.
+
+    Raises:
+        SourceError: rows or dim below 1, or a seed below 0.
+    """
+    for what, size, least in (("rows", rows, 1), ("dim", dim, 1), ("seed", seed, 0)):
+        if size < least:
+            raise SourceError(f"{name}: {what} is a whole number from {least}, found {size}")
 
 
 def qwen3_config(rows: int, dim: int, fmt: FloatFormat) -> dict[str, Any]:

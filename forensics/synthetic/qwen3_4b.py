@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forensics.errors import FormatError, SourceError
 from forensics.formats import BFLOAT16, FLOAT32, FloatFormat, Words, float_format
-from forensics.synthetic.layout import Placed, TokenIds, interleave
+from forensics.synthetic.layout import interleave
 from forensics.synthetic.planted import Planted, check_sizes, qwen3_config
-from forensics.synthetic.qwen3_4b_holes import plant_holes
+from forensics.synthetic.qwen3_4b_dead import plant_dead
 from forensics.synthetic.qwen3_4b_live import GROUP, LiveStream, group_sizes, plan_live
 from forensics.synthetic.qwen3_4b_published import Published, published
-from forensics.synthetic.qwen3_4b_singletons import plant_singletons
-from forensics.synthetic.qwen3_4b_truth import DeadRows, tell_truth
+from forensics.synthetic.qwen3_4b_truth import tell_truth
 
 NAME = "qwen3-4b"
 
 MIN_DIM = 64
 """Below it the 20 varying dimensions' own words leave the norm no room."""
-
-DEAD_FROM = 0.8
-"""Dead tokens lie in the last fifth of the ids, as the published ones nearly all do."""
 
 # Streams of one seed: the dead rows depend on seed and dim alone, whatever the number of rows.
 DEAD_STREAM, ID_STREAM, PLAN_STREAM, LIVE_STREAM = range(4)
@@ -52,19 +47,41 @@ def plant_qwen3_4b(
     check_sizes(NAME, n_rows, n_dims, seed)
     fmt = _checked_format(dtype)
     _check_room(said, n_rows, n_dims)
-    dead = _plant_dead(said, n_rows, n_dims, seed)
+    dead = plant_dead(said, n_rows, n_dims, _generator(seed, DEAD_STREAM), _generator(seed, ID_STREAM))
     free = dead.placed.free_ids(n_rows)
-    plan = plan_live(
-        said, len(free), dead.singleton_values(), dead.in_hole_centroid(), _generator(seed, PLAN_STREAM)
-    )
+    plan = plan_live(said, len(free), dead.singleton_values(), dead.in_hole_centroid(), _generator(seed, PLAN_STREAM))
     sizes = group_sizes(len(free))
     # Every span starts at the first live token of a group, so that each draws one whole group.
     starts = [0, *free[np.cumsum(sizes)[:-1]].tolist(), n_rows]
 
     def stream() -> Iterator[Words]:
         live = LiveStream(plan, dead.holes[0], _generator(seed, LIVE_STREAM))
-        blocks = interleave(zip(starts, starts[1:], strict=False), dead.placed, live.draw)
+        blocks = interleave(pairwise(starts), dead.placed, live.draw)
         return blocks if fmt is BFLOAT16 else (FLOAT32.narrow(BFLOAT16.widen(block)) for block in blocks)
 
     truth = tell_truth(said, dead, plan, rows=n_rows, seed=seed, fmt=fmt)
     return Planted(NAME, fmt, n_rows, n_dims, seed, qwen3_config(n_rows, n_dims, fmt), truth, stream)
+
+
+def _checked_format(dtype: str | None) -> FloatFormat:
+    fmt = float_format(dtype or BFLOAT16.name)
+    if fmt not in (BFLOAT16, FLOAT32):
+        raise FormatError(
+            f"{NAME}: the planted words are bfloat16, and {fmt.name} cannot hold all of them",
+            hint="choose bfloat16, or float32 for the same numbers widened",
+        )
+    return fmt
+
+
+def _check_room(said: Published, rows: int, dim: int) -> None:
+    least = said.n_dead + GROUP
+    if rows < least:
+        raise SourceError(
+            f"{NAME}: {rows:,} rows asked, the {said.n_dead:,} dead rows and {GROUP} live ones need {least:,}"
+        )
+    if not MIN_DIM <= dim <= said.dim:
+        raise SourceError(f"{NAME}: dim {dim:,} asked, the structure is held by {MIN_DIM} to {said.dim:,} dimensions")
+
+
+def _generator(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng([seed, stream])

@@ -47,9 +47,7 @@ def _known(said: Published, dim: int, positions: NDArray[np.int64]) -> tuple[Wor
     return words, exponents
 
 
-def _remaining_exponents(
-    said: Published, known: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _remaining_exponents(said: Published, known: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Exponents for the dimensions that have none yet (0), shuffled: quantiles of the histogram's remainder."""
     left = Counter(said.exponents.tolist()) - Counter(known[known > 0].tolist())
     remainder = np.array(sorted(left.elements()), dtype=np.int64)
@@ -58,9 +56,7 @@ def _remaining_exponents(
     return rng.permutation(remainder[quantiles])
 
 
-def _signs(
-    words: Words, free: NDArray[np.bool_], n_positive: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _signs(words: Words, free: NDArray[np.bool_], n_positive: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Sign bits with exactly ``n_positive`` clear, the known words' among them."""
     signs = BFLOAT16.split(words)[0].astype(np.int64)
     n_free, known_positive = int(free.sum()), int((signs[~free] == 0).sum())
@@ -70,9 +66,7 @@ def _signs(
     return signs
 
 
-def _fit_mantissas(
-    exponents: NDArray[np.int64], target: float, uniforms: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def _fit_mantissas(exponents: NDArray[np.int64], target: float, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
     """Mantissas that bring the sum of squares to ``target``: uniforms to a power, then single steps.
 
     The sum falls as the power grows, so the power is found by bisection; what remains is less than a few
@@ -100,7 +94,7 @@ def _fit_mantissas(
 
 
 def _mantissas(uniforms: NDArray[np.float64], log2_power: float) -> NDArray[np.int64]:
-    return np.floor(ONE * uniforms ** (2.0**log2_power)).astype(np.int64)
+    return np.floor(ONE * uniforms ** float(2.0**log2_power)).astype(np.int64)
 
 
 def _square(exponents: NDArray[np.int64], mantissas: NDArray[np.int64]) -> float:

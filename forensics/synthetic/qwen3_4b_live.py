@@ -9,6 +9,7 @@ Only elementwise arithmetic and numpy's own sums are used, not BLAS, whose bits 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ TAIL = 3.4
 """The normal distribution of the norms is cut at this many standard deviations, inside the published range."""
 
 APART = 6
-"""A live row's exponent lies this far above the holes' on their smallest number, so above distance 5."""
+"""On the holes' smallest number a live row's exponent is this far above theirs, or more: past distance 5."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,12 +85,12 @@ def plan_live(
 
 def _scores(n: int) -> NDArray[np.float64]:
     """Quantiles of a normal distribution cut at both ends, of mean 0 and deviation 1 exactly."""
-    from scipy.special import ndtr, ndtri  # noqa: PLC0415 - 0.1 s, for this alone
-
-    share = (np.arange(n) + 0.5) / n
-    scores = ndtri(ndtr(-TAIL) + share * (ndtr(TAIL) - ndtr(-TAIL)))
+    normal = NormalDist()
+    lowest = normal.cdf(-TAIL)
+    shares = lowest + (np.arange(n) + 0.5) / n * (1 - 2 * lowest)
+    scores = np.array([normal.inv_cdf(share) for share in shares.tolist()])
     scores -= scores.mean()
-    return np.asarray(scores / scores.std())
+    return scores / float(scores.std())
 
 
 def group_sizes(n: int) -> NDArray[np.int64]:
@@ -108,7 +109,7 @@ class LiveStream:
         self._lengths = np.sqrt(plan.norms**2 - square).astype(np.float32)
         exponents = BFLOAT16.exponents(hole)
         self._finest = int(np.argmin(exponents))
-        self._least_exponent = int(exponents[self._finest]) + APART
+        self._least_word = (int(exponents[self._finest]) + APART) << BFLOAT16.mantissa_bits
         self._rng, self._next = rng, 0
         self._carry = np.zeros(len(hole), np.float32)
 
@@ -119,12 +120,27 @@ class LiveStream:
         rows = self._noise(lengths)
         rows += self._centroid
         words = np.empty(rows.shape, BFLOAT16.word_dtype)
-        for row, rounded in zip(rows, words, strict=True):
-            row += self._carry
-            rounded[:] = BFLOAT16.narrow(row)
-            self._carry = row - BFLOAT16.widen(rounded)
-        self._keep_apart(words)
+        for i, row in enumerate(rows):
+            due = row + self._carry
+            words[i] = self._rounded(due)
+            self._carry = due - BFLOAT16.widen(words[i])
+        if self._next == len(self._lengths):
+            self._settle(words)
         return words
+
+    def _rounded(self, values: NDArray[np.float32]) -> Words:
+        """The words of one row, kept apart from the holes on the dimension where these are smallest."""
+        words = BFLOAT16.narrow(values)
+        word = int(words[self._finest])
+        if word & BFLOAT16.magnitude_mask < self._least_word:
+            words[self._finest] = (word & ~BFLOAT16.magnitude_mask) | self._least_word
+        return words
+
+    def _settle(self, words: Words) -> None:
+        """Gives what the last row left over to each dimension's smallest number, whose spacing is finest."""
+        dims = np.arange(words.shape[1])
+        smallest = np.argmin(words & BFLOAT16.magnitude_mask, axis=0)
+        words[smallest, dims] = self._rounded(BFLOAT16.widen(words[smallest, dims]) + self._carry)
 
     def _noise(self, lengths: NDArray[np.float32]) -> NDArray[np.float32]:
         """``float32[n, dim]`` of these lengths, at right angles to the centroid, of sum zero."""
@@ -136,9 +152,3 @@ class LiveStream:
         # The sum is to be exact; the norms then miss by some 1e-5 of themselves, to either side.
         noise -= noise.mean(axis=0)
         return noise
-
-    def _keep_apart(self, words: Words) -> None:
-        """Lifts the few numbers that come near the holes' on the dimension where those are smallest."""
-        column = words[:, self._finest]
-        sign, exponent, mantissa = BFLOAT16.split(np.ascontiguousarray(column))
-        column[:] = BFLOAT16.join(sign, np.maximum(exponent, self._least_exponent), mantissa)

@@ -11,13 +11,11 @@ from forensics.synthetic.qwen3_4b_published import Published
 FINE_EXPONENT = 117
 """Numbers below 2^-9: mantissa steps there change a hole's norm by less than 1e-6."""
 
-RAISED_EXPONENT = 115
-"""An exponent is raised to this at most: a number of 2^-11 changes a hole's norm by less than 1e-6."""
+TINY_EXPONENT = 115
+"""Exponents move below 2^-11, from and to: there even that changes a hole's norm by less than 1e-5."""
 
 
-def plant_singletons(
-    said: Published, holes: Words, rng: np.random.Generator
-) -> tuple[Words, NDArray[np.int64]]:
+def plant_singletons(said: Published, holes: Words, rng: np.random.Generator) -> tuple[Words, NDArray[np.int64]]:
     """Rows near the holes, each distinct from every other and from the holes.
 
     Each starts from a hole, moves a few small numbers by a few mantissa steps within their binades and, for
@@ -46,9 +44,9 @@ def _near(holes: Words, distance: int, rng: np.random.Generator) -> Words:
     steps = rng.integers(1, 5, len(stepped)) * rng.choice((-1, 1), len(stepped))
     mantissa[stepped] = np.clip(mantissa[stepped] + steps, 0, (1 << BFLOAT16.mantissa_bits) - 1)
     if distance:
-        moved = rng.choice(fine, rng.integers(1, 4), replace=False)
+        moved = rng.choice(np.flatnonzero(exponent <= TINY_EXPONENT), rng.integers(1, 4), replace=False)
         by = rng.integers(1, distance + 1, len(moved))
         by[0] = distance
-        up = (exponent[moved] + by <= RAISED_EXPONENT) & (rng.random(len(moved)) < 0.5)
+        up = (exponent[moved] + by <= TINY_EXPONENT) & (rng.random(len(moved)) < 0.5)
         exponent[moved] += np.where(up, by, -by)
     return BFLOAT16.join(sign, exponent, mantissa)

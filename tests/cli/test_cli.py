@@ -1,0 +1,226 @@
+"""The command line: what it prints where, its exit codes, and one clear line for every bad input."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from safetensors.numpy import save_file
+
+from forensics_cli.main import VERBS, cli
+from forensics_cli.output import slug
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    """Every command starts in a folder of its own with nothing in it."""
+    place = tmp_path / "here"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return place
+
+
+def command(*arguments):
+    """The command as a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'cli'}"}
+    code = "from forensics_cli.main import cli; cli()"
+    return {"args": [sys.executable, "-c", code, *map(str, arguments)], "env": environment}
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    rows = np.random.default_rng(0).standard_normal((40, 8)).astype(np.float16)
+    rows[[3, 5, 8]] = rows[3]
+    save_file({"model.embed_tokens.weight": rows}, path)
+    return path
+
+
+def test_help_and_version():
+    for flag in ("--help", "-h"):
+        result = run(flag)
+        assert result.exit_code == 0
+        assert all(verb in result.stdout for verb in VERBS)
+    assert re.fullmatch(r"forensics, version \d+\.\d+\.\d+\n", run("--version").stdout)
+    for verb in VERBS:
+        assert run(verb, "--help").exit_code == 0
+
+
+def test_scan_prints_a_table_and_writes_the_report(model, tmp_path):
+    out = tmp_path / "report"
+    result = run("scan", model, "--out", out)
+    assert result.exit_code == 0
+    assert "1 black hole: 3 of 40 tokens share one stored row, bit for bit." in result.stdout
+    assert "report in" in result.stderr
+    assert {"report.md", "scan.json", "tokens.csv", "artifacts.safetensors"} <= {p.name for p in out.iterdir()}
+
+
+def test_the_default_folder(model, empty_folder):
+    assert run("scan", model).exit_code == 0
+    (folder,) = (empty_folder / "forensics-reports").iterdir()
+    assert folder.name == slug(str(model)) and (folder / "report.md").exists()
+
+
+def test_json_is_one_document_and_writes_nothing(model, empty_folder, tmp_path):
+    result = run("scan", model, "--json")
+    assert list(empty_folder.iterdir()) == []
+    document = json.loads(result.stdout)
+    assert document["schema"] == "forensics.scan/1"
+    assert document["source"] == {"kind": "file", "location": "tiny.safetensors", "revision": None}
+    assert str(tmp_path) not in result.stdout
+
+
+def test_json_with_out_prints_what_it_writes(model, tmp_path):
+    result = run("scan", model, "--json", "--out", tmp_path / "report", "-q")
+    assert result.stdout == (tmp_path / "report" / "scan.json").read_text()
+    assert result.stderr == ""
+
+
+def test_quiet_keeps_stderr_empty(model, tmp_path):
+    assert run("scan", model, "--out", tmp_path / "r", "--quiet").stderr == ""
+
+
+def test_several_sources_give_a_survey(model, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_file({"wte.weight": np.eye(6, dtype=np.float32)}, other)
+    result = run("scan", model, other, "--out", tmp_path / "all")
+    assert result.exit_code == 0
+    assert {p.name for p in (tmp_path / "all").iterdir()} == {slug(str(model)), slug(str(other))}
+    header, first, second = result.stdout.strip().splitlines()[-3:]
+    assert header.split()[:3] == ["source", "role", "rows"]
+    assert first.startswith("tiny.safetensors") and second.startswith("other.safetensors")
+    document = json.loads(run("scan", model, other, "--json").stdout)
+    assert [len(s["matrices"]) for s in document["scans"]] == [1, 1]
+
+
+def test_tensor_is_taken_by_name(model):
+    assert run("scan", model, "--tensor", "model.embed_tokens.weight", "--json").exit_code == 0
+    result = run("scan", model, "--tensor", "embed_tokens")
+    assert result.exit_code == 3
+    assert "model.embed_tokens.weight" in result.stderr
+
+
+def bad_inputs(tmp_path):
+    empty = tmp_path / "empty.safetensors"
+    empty.write_bytes(b"")
+    none = tmp_path / "none.safetensors"
+    save_file({"wte.weight": np.empty((0, 4), np.float32)}, none)
+    ambiguous = tmp_path / "two.safetensors"
+    save_file({"a.wte.weight": np.zeros((4, 2), np.float32), "b.wte.weight": np.ones((4, 2), np.float32)}, ambiguous)
+    integers = tmp_path / "packed.safetensors"
+    save_file({"model.embed_tokens.weight": np.zeros((4, 2), np.uint8)}, integers)
+    text = tmp_path / "text.txt"
+    text.write_text("hello")
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    return {
+        "missing": (tmp_path / "no such", "no such file"),
+        "empty": (empty, "too short"),
+        "no rows": (none, "0 x 4"),
+        "ambiguous": (ambiguous, "a.wte.weight"),
+        "packed": (integers, "stored as U8"),
+        "text": (text, "not a weights file"),
+        "folder": (folder, "no weights file"),
+        "package": ("pkg:no_such_package_here", "no installed package"),
+        "module": ("pkg:os.path", "not a module's name"),
+        "planted": ("synth:nobody", "healthy"),
+        "hub": ("org/name", "neither a local path"),
+        "nothing": ("", "empty SOURCE"),
+        "newline": ("./a\x1b[31m\nb", "no such file"),
+    }
+
+
+BAD = ("missing", "empty", "no rows", "ambiguous", "packed", "text", "folder", "package", "module", "planted", "hub",
+       "nothing", "newline")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line(name, tmp_path):
+    source, expected = bad_inputs(tmp_path)[name]
+    result = run("scan", source)
+    assert result.exit_code == 3, result.output
+    error, *hints = result.stderr.strip().splitlines()
+    assert error.startswith("error: ")
+    assert expected in result.stderr
+    assert len(hints) <= 1 and all(hint.startswith("hint: ") for hint in hints)
+    assert result.stdout == "" and "Traceback" not in result.stderr and "\x1b" not in result.stderr
+
+
+def test_usage_errors_are_two():
+    for arguments in (["scan"], ["nothing"], ["scan", "x", "--no-such-option"], ["synth", "healthy"]):
+        assert run(*arguments).exit_code == 2
+
+
+def test_an_output_folder_that_is_a_file(model, tmp_path):
+    result = run("scan", model, "--out", model)
+    assert result.exit_code == 3
+    assert "cannot be written" in result.stderr and "--out" in result.stderr
+
+
+def test_synth_writes_and_scan_reads_back(tmp_path):
+    result = run("synth", "healthy", "--out", tmp_path / "h", "--rows", 90, "--dim", 16, "--dtype", "float16")
+    assert result.exit_code == 0
+    document = json.loads(run("scan", tmp_path / "h", "--json").stdout)
+    assert document["matrices"][0]["shape"] == [90, 16]
+    assert document["matrices"][0]["dtype"] == "float16"
+    assert document["matrices"][0]["black_holes"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nobody"],
+        ["healthy", "--dtype", "float12"],
+        ["qwen3-4b", "--rows", 100],
+        ["qwen3-4b", "--dim", 8],
+        ["healthy", "--dim", 1, "--rows", 1000, "--dtype", "float8_e5m2"],
+    ],
+)
+def test_synth_refuses_what_it_cannot_plant(arguments, tmp_path):
+    result = run("synth", *arguments, "--out", tmp_path / "x")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: ")
+    assert not (tmp_path / "x").exists()
+
+
+def test_two_processes_write_the_same_bytes(model, tmp_path):
+    for name in ("one", "two"):
+        subprocess.run(**command("scan", model, "--out", tmp_path / name), check=True, capture_output=True)
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert files == sorted(p.name for p in (tmp_path / "two").iterdir())
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_reader_that_leaves_is_no_error(model):
+    with subprocess.Popen(
+        **command("scan", model, "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_in_the_middle(tmp_path):
+    out = tmp_path / "report"
+    with subprocess.Popen(
+        **command("scan", "synth:qwen3-4b", "--out", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error and error.strip().startswith("error: interrupted")
+    assert not out.exists()
