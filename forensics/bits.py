@@ -174,10 +174,11 @@ def compare_hole_exponents(embedding: Embedding, holes: BlackHoles) -> ExponentA
     Raises:
         FormatError: the matrix is quantised and has no words.
     """
+    words = embedding.words
     rows = [hole.representative for hole in holes.holes if not hole.is_zero]
     if len(rows) < 2:
         return None
-    exponents = embedding.float_format.exponents(embedding.words[rows])
+    exponents = embedding.float_format.exponents(words[rows])
     differing = np.flatnonzero((exponents != exponents[0]).any(axis=0))
     return ExponentAgreement(embedding.dim, tuple(int(d) for d in differing))
 

@@ -41,7 +41,12 @@ class Source:
     revision: str | None = None
 
     def __str__(self) -> str:
-        return self.location + (f" @ {self.revision}" if self.revision else "")
+        return self.argument + (f" @ {self.revision}" if self.revision else "")
+
+    @property
+    def argument(self) -> str:
+        """What to name on the command line to open it again."""
+        return {"package": "pkg:", "planted": "synth:"}.get(self.kind, "") + self.location
 
     def to_dict(self) -> dict[str, str | None]:
         """The three fields."""

@@ -93,19 +93,18 @@ class Geometry:
 
 def measure_geometry(embedding: Embedding, holes: BlackHoles) -> Geometry:
     """Row norms, centroids and angles; one pass over the matrix, a block of rows at a time."""
-    norms, total, n_finite = _norms_and_sum(embedding)
-    finite = np.isfinite(norms)
     in_hole = in_hole_mask(holes)
+    norms, rest_sum, n_rest = _norms_and_rest(embedding, in_hole)
+    finite = np.isfinite(norms)
     rows = [hole.representative for hole in holes.holes]
-    hole_rows = embedding.values_of(np.array(rows, dtype=np.int64)).astype(np.float64)
+    hole_rows = _as_float64(embedding.values_of(np.array(rows, dtype=np.int64)))
     counted = [i for i, hole in enumerate(holes.holes) if not hole.is_zero and finite[hole.representative]]
     populations = np.array([holes.holes[i].population for i in counted], dtype=np.float64)
     inside_sum = populations @ hole_rows[counted]
     n_inside = int(populations.sum())
     zero_copies = sum(hole.population - 1 for hole in holes.holes if hole.is_zero)
-    rest_sum = total - inside_sum
-    n_rest = n_finite - n_inside
-    mean = total / n_finite if n_finite else None
+    n_finite = n_inside + n_rest
+    mean = (inside_sum + rest_sum) / n_finite if n_finite else None
     rest = rest_sum / n_rest if n_rest else None
     pairs = {
         "tokens": (inside_sum / n_inside if n_inside else None, rest),
@@ -147,21 +146,28 @@ def angle_deg(first: Vector | None, second: Vector | None) -> float | None:
     return float(np.degrees(2 * np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v))))
 
 
-def _norms_and_sum(embedding: Embedding) -> tuple[Vector, Vector, int]:
-    """Norm of every row, the sum of the finite rows and their number."""
+def _norms_and_rest(embedding: Embedding, in_hole: NDArray[np.bool_]) -> tuple[Vector, Vector, int]:
+    """Norm of every row; and over the finite rows outside the holes, their sum and number.
+
+    The rest is summed by itself: as the sum of all less that of the holes it would carry their rounding.
+    """
     squares = np.empty(embedding.n_rows)
     total = np.zeros(embedding.dim)
-    n_finite = 0
+    n_rest = 0
     for start, values in embedding.blocks():
-        with np.errstate(invalid="ignore", over="ignore"):
-            block = values.astype(np.float64)
-            block_squares = np.einsum("ij,ij->i", block, block)
-        squares[start : start + len(block)] = block_squares
-        finite = np.isfinite(block_squares)
-        n_finite += int(finite.sum())
-        total += block.sum(axis=0) if finite.all() else block[finite].sum(axis=0)
+        stop = start + len(values)
+        block = _as_float64(values)
+        squares[start:stop] = np.einsum("ij,ij->i", block, block)
+        counted = np.isfinite(squares[start:stop]) & ~in_hole[start:stop]
+        n_rest += int(counted.sum())
+        total += block.sum(axis=0) if counted.all() else block[counted].sum(axis=0)
     squares[~np.isfinite(squares)] = np.nan
-    return np.sqrt(squares), total, n_finite
+    return np.sqrt(squares), total, n_rest
+
+
+def _as_float64(values: NDArray[np.float32]) -> Vector:
+    with np.errstate(invalid="ignore"):  # a signalling nan is turned into a quiet one
+        return values.astype(np.float64)
 
 
 def in_hole_mask(holes: BlackHoles) -> NDArray[np.bool_]:

@@ -43,6 +43,9 @@ SCALARS = {
 MAX_DIMENSIONS = 4
 """ggml's own limit."""
 
+MAX_HEADER_BYTES = 128 << 20
+"""A vocabulary of 262,144 tokens with its merges takes under 20 MB; an object read may take ten times its bytes."""
+
 _FLOATS = {0: FLOAT32, 1: FLOAT16, 30: BFLOAT16}
 
 
@@ -85,8 +88,8 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
             hint="version 1 and big-endian files can be converted with llama.cpp",
         )
     n_tensors, n_metadata = cursor.number("<Q"), cursor.number("<Q")
-    # The smallest tensor entry is 8 + 4 + 8 + 4 + 8 bytes, the smallest metadata entry 8 + 4 + 1.
-    cursor.require(n_tensors * 32 + n_metadata * 13, f"{n_tensors:,} tensors and {n_metadata:,} metadata entries")
+    # The smallest tensor entry is 8 + 4 + 4 + 8 bytes, the smallest metadata entry 8 + 4 + 1.
+    cursor.require(n_tensors * 24 + n_metadata * 13, f"{n_tensors:,} tensors and {n_metadata:,} metadata entries")
     metadata: dict[str, Any] = {}
     for _ in range(n_metadata):
         key = cursor.string()
@@ -102,6 +105,10 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
     for name, shape, code, offset in entries:
         if name in tensors:
             raise CheckpointError(f"{path.name}: tensor {name[:80]!r} is given twice")
+        if offset % alignment:
+            raise CheckpointError(
+                f"{path.name}: tensor {name[:80]!r} starts at {offset:,}, not a multiple of {alignment:,}"
+            )
         tensors[name] = _stored(path, name, shape, code, data_start + offset, cursor.size)
     _check_overlaps(path, tensors)
     return GgufHeader(metadata, tensors)
@@ -170,10 +177,11 @@ class _Cursor:
         self._depth = 0
 
     def require(self, n_bytes: int, what: str) -> None:
-        if n_bytes > self.size - self.position:
+        limit = min(self.size, MAX_HEADER_BYTES)
+        if n_bytes > limit - self.position:
+            held = f"the file has {limit:,} bytes" if limit == self.size else f"a header has at most {limit:,} bytes"
             raise CheckpointError(
-                f"{self.path.name}: claims {what} at byte {self.position:,}, the file has {self.size:,} bytes",
-                hint="download it again",
+                f"{self.path.name}: claims {what} at byte {self.position:,}, {held}", hint="download it again"
             )
 
     def take(self, n_bytes: int) -> bytes:

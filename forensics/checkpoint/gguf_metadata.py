@@ -13,7 +13,13 @@ from forensics.vocabulary.pieces import Spelling
 CONTROL, USER_DEFINED = 3, 4
 """llama.cpp's token types for pieces that stand for their own text."""
 
-_SPELLINGS: dict[str, Spelling] = {"gpt2": "byte-level", "llama": "sentencepiece", "t5": "sentencepiece"}
+_SPELLINGS: dict[str, Spelling] = {
+    "gpt2": "byte-level",
+    "llama": "sentencepiece",
+    "t5": "sentencepiece",
+    # WordPiece as llama.cpp's converter writes it: a word's start is U+2581, a continuation has no mark.
+    "bert": "sentencepiece",
+}
 
 
 def config_from_gguf(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,5 +44,12 @@ def vocabulary_from_gguf(metadata: Mapping[str, Any]) -> tuple[Vocabulary | None
     if isinstance(kinds, np.ndarray) and len(kinds) == len(tokens):
         literal = frozenset(int(i) for i in np.flatnonzero(np.isin(kinds, (CONTROL, USER_DEFINED))))
     spelling = _SPELLINGS.get(str(metadata.get("tokenizer.ggml.model")), "plain")
-    pieces = tuple(piece.decode("utf-8", errors="surrogateescape") for piece in tokens)
-    return Vocabulary(pieces, spelling, literal), ()
+    return Vocabulary(tuple(map(_piece, tokens)), spelling, literal), ()
+
+
+def _piece(raw: bytes) -> str | bytes:
+    """The piece as text; as bytes where it is not UTF-8, which no spelling can explain."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

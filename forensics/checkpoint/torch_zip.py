@@ -5,7 +5,7 @@ tensors, ``<prefix>/data/<key>`` holds a storage that they are views of. The zip
 local headers of the storages are all that is read; what they say is checked against the file.
 
 References:
-    PKWARE APPNOTE.TXT 6.3 (local header: section 4.3.7); torch/serialization.py (the entries).
+    PKWARE APPNOTE.TXT 6.3, section 4.3.7 (local header); torch/serialization.py (entries).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from forensics.checkpoint.stored import StoredTensor
 from forensics.checkpoint.torch_pickle import ITEMSIZE, PickledStorage, PickledTensor, run_pickle
@@ -29,47 +30,139 @@ MAX_PICKLE_BYTES = 256 << 20
 """A pickle takes some 200 bytes per tensor."""
 
 MAX_DIRECTORY_BYTES = 16 << 20
-"""The directory takes some 100 bytes per storage; in memory it is fifteen times that."""
+"""A zip directory takes some 100 bytes per storage, and fifteen times as much in memory."""
 
 MAX_DEPTH = 32
-"""Dictionaries within dictionaries; a checkpoint has two or three, one that contains itself has no end."""
+"""Dictionaries within dictionaries: a checkpoint has two or three, one that contains itself has no end."""
 
 MAX_ENTRIES = 500_000
-"""Dictionary entries looked at: dictionaries that share their parts can be small and have no end to speak of."""
+"""Dictionary entries looked at: small dictionaries that share their parts can unfold to any number."""
 
 MAX_NAME = 500
-"""Characters in a tensor's name, for the same reason."""
+"""Characters of a tensor's name, for the same reason."""
 
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C .to_bytes(10, "little")
+_LEGACY_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 _RESAVE = "load it once with torch and save it again, or convert it to safetensors"
+_AGAIN = "download it again"
 
 
 def read_torch_zip(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a ``pytorch_model.bin``, ``.pt`` or ``.pth`` file by name; executes nothing.
+    """The tensors of a ``pytorch_model.bin``, ``.pt`` or ``.pth`` file by name; nothing is executed.
 
-    Dictionaries within dictionaries are flattened to dotted names. Tensors in lists or under keys that are not
-    text are left out. One that is not a contiguous row-major view, or not of its stored values, is listed with
-    format None. Tied tensors share their byte range.
+    Dictionaries within dictionaries give dotted names; tensors in lists, or under keys that are not text, are
+    left out. A tensor that is not contiguous in row-major order, or whose values are not the stored ones, is
+    listed with format None.
 
     Raises:
-        UnsafeFileError: the pickle asks for more than a state dict needs, or the file is a bomb.
-        CheckpointError: the file cannot be read, is damaged, lies about itself, or is of another kind.
+        UnsafeFileError: the file asks for more than state dicts need, or is a bomb.
+        CheckpointError: it cannot be read, is damaged, lies about itself, or is of another kind.
     """
     try:
-        with _BoundedFile(path) as file:
-            _check_kind(file, path.name)
-            archive = _Archive(file, path)
+        with _File(path) as file:
+            _check_kind(path, file.read_at(0, 512))
+            archive = _Archive(path, file)
             named = _flatten(run_pickle(archive.pickle(), path.name), path.name)
-            return {name: archive.locate(name, tensor) for name, tensor in named.items()}
+            tensors = {name: archive.locate(name, tensor) for name, tensor in named.items()}
+            archive.check_overlaps()
+            return tensors
     except OSError as error:
-        raise CheckpointError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+        raise CheckpointError(f"{path.name}: cannot be read ({error.strerror})") from error
 
 
-class _BoundedFile(io.FileIO):
-    """A file of which no stretch longer than a pickle may be is read at once.
+def _check_kind(path: Path, head: bytes) -> None:
+    if not head:
+        raise CheckpointError(f"{path.name}: is empty", hint=_AGAIN)
+    if _LEGACY_MAGIC in head[:32]:
+        raise CheckpointError(f"{path.name}: is of the kind that torch wrote before 1.6, not a zip file", hint=_RESAVE)
+    if head[257:262] == b"ustar":
+        raise CheckpointError(f"{path.name}: is a tar file, as the first versions of torch wrote", hint=_RESAVE)
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path.name}: is a Git LFS pointer, not the file itself", hint="run git lfs pull")
+    if not head.startswith(b"PK\x03\x04"):
+        raise CheckpointError(f"{path.name}: is not a zip file as torch.save writes it", hint=_AGAIN)
 
-    ``zipfile`` reads a directory of whatever length the file claims in one go.
-    """
+
+def _flatten(root: object, where: str) -> dict[str, PickledTensor]:
+    found: dict[str, PickledTensor] = {}
+    top = root if isinstance(root, dict) else {"tensor": root}
+    for n_seen, (name, value) in enumerate(_entries(top, "", 1, where)):
+        if n_seen == MAX_ENTRIES:
+            raise UnsafeFileError(f"{where}: its dictionaries unfold to more than {MAX_ENTRIES:,} entries")
+        if isinstance(value, PickledTensor):
+            if len(name) > MAX_NAME:
+                raise UnsafeFileError(f"{where}: tensor {name[:80]!r}... has a name over {MAX_NAME} characters")
+            if name in found:
+                raise CheckpointError(f"{where}: tensor {name!r} is named twice")
+            found[name] = value
+    return found
 
 
-...
+def _entries(node: dict[str, object], prefix: str, depth: int, where: str) -> Iterator[tuple[str, object]]:
+    if depth > MAX_DEPTH:
+        raise UnsafeFileError(f"{where}: dictionaries are nested over {MAX_DEPTH} deep, or contain themselves")
+    for key, value in node.items():
+        name = prefix + key[: MAX_NAME + 1]
+        yield name, value
+        if isinstance(value, dict):
+            yield from _entries(value, f"{name}.", depth + 1, where)
+
+
+class _File(io.FileIO):
+    """A file that ``zipfile`` cannot be made to read as one huge directory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise BadZipFile(f"a directory of {size:,} bytes")
+        return super().read(size) or b""
+
+    def read_at(self, offset: int, n_bytes: int) -> bytes:
+        self.seek(offset)
+        return super().read(n_bytes) or b""
+
+
+class _Archive:
+    """The zip directory of a torch file, believed only as far as the file bears it out."""
+
+    def __init__(self, path: Path, file: _File) -> None:
+        self.path, self.file = path, file
+        try:
+            with ZipFile(file) as archive:
+                entries, self.stop = archive.infolist(), archive.start_dir
+        # NotImplementedError: a zip version from the future. UnicodeDecodeError: an entry's name.
+        except (BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
+            raise self.bad(f"is a zip file without a sound directory ({error})", _AGAIN) from None
+        self.entries = {entry.filename: entry for entry in entries}
+        self.used: dict[str, tuple[int, int]] = {}
+        self.headers: list[tuple[int, int]] = []
+        if len(self.entries) < len(entries):
+            twice = Counter(entry.filename for entry in entries).most_common(1)[0][0]
+            raise self.bad(f"zip entry {twice[:80]!r} is there twice")
+        if any(entry.flag_bits & 0x41 for entry in entries):
+            raise self.bad("is encrypted")
+        # Readers differ in what they make of bytes put before an archive; torch puts none.
+        if entries and min(entry.header_offset for entry in entries) != 0:
+            raise self.bad("is a zip archive with something put before it")
+        if any(re.match(r"[^/]+/(code/|constants\.pkl)", name) for name in self.entries):
+            raise self.bad("is a TorchScript archive, a program with weights", "save the model's state_dict instead")
+        pickles = [name for name in self.entries if re.fullmatch(r"[^/]+/data\.pkl", name)]
+        if len(pickles) != 1:
+            raise self.bad(f"has {len(pickles)} entries named data.pkl, a torch file has one")
+        self.prefix = pickles[0].removesuffix("data.pkl")
+
+    def bad(self, what: str, hint: str | None = None) -> CheckpointError:
+        return CheckpointError(f"{self.path.name}: {what}", hint=hint)
+
+    def span(self, name: str) -> tuple[int, int]:
+        """First byte and number of bytes of an entry's data."""
+        if name in self.used:
+            return self.used[name]
+        entry, where = self.entries.get(name), f"zip entry {name[:80]!r}"
+        if entry is None:
+            raise self.bad(f"{where} is missing", _AGAIN)
+        header = self.file.read_at(entry.header_offset, 30) if entry.header_offset + 30 <= self.stop else b""
+        if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
+            raise self.bad(f"{where} has no local header at byte {entry.header_offset:,}", _AGAIN)
+        method, n_name, n_extra = struct.unpack("<8xH16xHH", header)
+        if {method, entry.compress_type} != {ZIP_STORED} or entry.compress_size != entry.file_size:
+            raise self.bad(f"{where} is compressed, which torch.save never does", "extract it and zip it with -0")
+        ...

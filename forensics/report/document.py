@@ -31,8 +31,9 @@ def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
     for result, drawn in zip(scan.matrices, figures, strict=True):
         parts += _matrix_parts(result, drawn, scan.checkpoint.vocabulary)
     parts += ["## Method", METHOD, "## Caveats", "\n".join(f"- {line}" for line in _caveats(scan))]
+    made_by = code(f"forensics scan {scan.checkpoint.source.argument}")
     parts.append(
-        "Beside this report: `scan.json` (every figure), `tokens.csv` (one row a token), "
+        f"Made by {made_by}. Beside this report: `scan.json` (every figure), `tokens.csv` (one row a token), "
         "`artifacts.safetensors` (mask, hole id per token, one row per hole)."
     )
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -158,7 +158,7 @@ class Scan:
         """The headline figures: role, name, value, unit, population, definition."""
         import pandas as pd  # 0.7 s, for notebooks only
 
-        return pd.DataFrame([{"role": role, **measure.to_dict()} for role, measure in self.measures()])
+        return pd.DataFrame([{"role": role, **m.to_dict()} for role, m in self.measures()], dtype=object)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of scan.json."""

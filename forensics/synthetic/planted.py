@@ -40,9 +40,9 @@ class Planted:
     stream: Callable[[], Iterator[Words]] = field(repr=False)
 
     @property
-    def label(self) -> str:
-        """The name with the parameters that fix every word."""
-        return f"{self.name} rows={self.rows} dim={self.dim} seed={self.seed} {self.format.name}"
+    def source(self) -> Source:
+        """The name, pinned by the parameters that fix every word."""
+        return Source("planted", self.name, f"rows={self.rows} dim={self.dim} seed={self.seed} {self.format.name}")
 
     def blocks(self) -> Iterator[Words]:
         """Streams the matrix as ``uint[n, dim]`` words, n varying, in token order."""
@@ -56,7 +56,7 @@ class Planted:
         for block in self.blocks():
             words[start : start + len(block)] = block
             start += len(block)
-        return Embedding(stored, self.format, self.dim, "tied", TENSOR, Source("planted", self.label))
+        return Embedding(stored, self.format, self.dim, "input", TENSOR, self.source)
 
     def write(self, folder: Path) -> None:
         """Writes model.safetensors, config.json and truth.json into a folder, each whole or absent.
@@ -103,7 +103,8 @@ def qwen3_config(rows: int, dim: int, fmt: FloatFormat) -> dict[str, Any]:
         "num_hidden_layers": 0,
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
-        "head_dim": dim // heads,
+        # Rotary positions take a head's numbers in pairs.
+        "head_dim": dim // heads + (dim // heads) % 2,
         "hidden_act": "silu",
         "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-06,

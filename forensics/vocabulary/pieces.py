@@ -24,7 +24,7 @@ class Vocabulary:
     Attributes:
         pieces: the raw piece of each id, None for an id that no token has.
         spelling: how pieces are written.
-        literal: ids whose piece is its text as it stands (special and added tokens).
+        literal: ids of special and added tokens, whose pieces are not in the byte-level spelling.
     """
 
     pieces: tuple[str | bytes | None, ...]
@@ -41,13 +41,14 @@ class Vocabulary:
         piece = self.pieces[token_id]
         if piece is None or isinstance(piece, bytes):
             return piece
-        if token_id not in self.literal:
-            if self.spelling == "byte-level":
-                return _byte_level(piece)
-            if self.spelling == "sentencepiece":
-                lone = _BYTE_PIECE.fullmatch(piece)
-                return bytes([int(lone[1], 16)]) if lone else piece.replace("\u2581", " ").encode()
-        return piece.encode("utf-8", errors="surrogatepass")
+        if self.spelling == "byte-level" and token_id not in self.literal:
+            return _byte_level(piece)
+        if self.spelling == "sentencepiece":
+            lone = _BYTE_PIECE.fullmatch(piece)
+            if lone:
+                return bytes([int(lone[1], 16)])
+            piece = piece.replace("\u2581", " ")
+        return _utf8(piece)
 
     def text(self, token_id: int) -> str | None:
         """The token's text, bytes that are not UTF-8 shown as ``<0xF5>``; None for an id without a token."""
@@ -65,13 +66,16 @@ codecs.register_error("forensics_hex", _hex_bytes)
 
 
 def _byte_level(piece: str) -> bytes:
-    alphabet = byte_level_alphabet()
-    out = bytearray()
-    for character in piece:
-        byte = alphabet.get(character)
-        # A character outside the alphabet was added to the vocabulary as it stands.
-        out += character.encode("utf-8", errors="surrogatepass") if byte is None else bytes([byte])
-    return bytes(out)
+    try:
+        return bytes(map(byte_level_alphabet().__getitem__, piece))
+    except KeyError:
+        # With a character outside the alphabet, the whole piece was put into the vocabulary as it stands.
+        return _utf8(piece)
+
+
+def _utf8(text: str) -> bytes:
+    # JSON can hold half of a surrogate pair; its three bytes are shown as the bytes that are not UTF-8.
+    return text.encode("utf-8", errors="surrogatepass")
 
 
 @cache
