@@ -47,9 +47,11 @@ def open_checkpoint(source: str | os.PathLike[str], *, tensor: str | None = None
                 f"{source}: neither a local path nor a kind of SOURCE that this version reads",
                 hint="download the files and name their folder; a local path can start with ./",
             )
-    path = Path(source).expanduser()
-    origin = Source("folder" if path.is_dir() else "file", path.resolve().name)
-    return assemble(read_path(path), origin, tensor)
+    path = _local_path(source)
+    contents = read_path(path)
+    # The name as given: in the Hub's cache a file is a link to one that is named by its hash.
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    return assemble(contents, Source("folder" if path.is_dir() else "file", name), tensor)
 
 
 def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, tensor: str | None = None) -> Embedding:
@@ -63,7 +65,17 @@ def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, t
 
 
 def _is_local(source: str) -> bool:
-    return source.startswith(("./", "../", "/", "~")) or source in (".", "..") or Path(source).exists()
+    try:
+        return source.startswith(("./", "../", "/", "~")) or source in (".", "..") or Path(source).exists()
+    except OSError:  # a name longer than the file system takes, a folder that may not be entered
+        return False
+
+
+def _local_path(source: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise SourceError(f"{os.fspath(source)[:80]}: {error}", hint="write the path out") from error
 
 
 def _open_planted(name: str, tensor: str | None) -> Checkpoint:

