@@ -58,7 +58,7 @@ def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, t
     """One embedding matrix of a SOURCE: E_in unless another role or a tensor is named.
 
     Raises:
-        KeyError: the checkpoint has no matrix of that role.
+        TensorNotFoundError: the checkpoint has no matrix of that role.
         ForensicsError: as :func:`open_checkpoint`.
     """
     return open_checkpoint(source, tensor=tensor).matrix(role)

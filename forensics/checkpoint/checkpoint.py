@@ -9,6 +9,7 @@ from typing import Any, Literal
 from forensics.checkpoint.naming import choose_embeddings, named_tensor, role_by_name, same_bytes
 from forensics.checkpoint.stored import StoredTensor
 from forensics.embedding import Embedding, Source
+from forensics.errors import FormatError, TensorNotFoundError
 from forensics.vocabulary import Vocabulary
 
 Tied = Literal["absent", "identical", "different"]
@@ -39,12 +40,14 @@ class Checkpoint:
         """The matrix of that role; a tied one serves both; E_in, or the only one, without a role.
 
         Raises:
-            KeyError: no such matrix.
+            TensorNotFoundError: no such matrix.
         """
         for embedding in self.matrices:
             if role is None or embedding.role in (role, "tied"):
                 return embedding
-        raise KeyError(f"{self.source}: no {role} matrix, only {', '.join(e.role for e in self.matrices)}")
+        held = ", ".join(e.role for e in self.matrices)
+        names = tuple(e.tensor for e in self.matrices)
+        raise TensorNotFoundError(f"{self.source}: no {role} matrix, only {held}", candidates=names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,4 +102,10 @@ def _pair(
         return [chosen.embedding("input", source)], "absent"
     if same_bytes(chosen, head):
         return [chosen.embedding("tied", source)], "identical"
-    return [chosen.embedding("input", source), head.embedding("output", source)], "different"
+    first = chosen.embedding("input", source)
+    try:
+        return [first, head.embedding("output", source)], "different"
+    except FormatError as error:
+        # E_in alone would be a scan that says nothing of the matrix that it left out.
+        hint = f"scan E_in alone with --tensor {chosen.name}, or the checkpoint that E_out was packed from"
+        raise FormatError(error.message, hint=hint) from None

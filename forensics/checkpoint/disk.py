@@ -96,7 +96,8 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
         raise CheckpointError(f"{index_name}: no weight_map, so the shards are unknown")
     for name, shard in weight_map.items():
         if not isinstance(shard, str):
-            raise CheckpointError(f"{index_name}: the shard of tensor {name[:80]!r} is {shard!r:.40}, not a file name")
+            kind = type(shard).__name__
+            raise CheckpointError(f"{index_name}: the shard of tensor {name[:80]!r} is a {kind}, not a file name")
         check_shard_name(shard, index_name)
     telling = {name: shard for name, shard in weight_map.items() if role_by_name(name) != "unknown"} or weight_map
     tensors: dict[str, StoredTensor] = {}

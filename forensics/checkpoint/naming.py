@@ -13,17 +13,21 @@ from forensics.embedding import Role
 from forensics.errors import TensorNotFoundError
 
 _TAILS = {"weight", "qweight", "weight_packed"}
-_INPUT = re.compile(r"emb|^wte$|^shared$")
+# Not the maps from a factorised embedding's width to the model's.
+_INPUT = re.compile(r"emb(?!.*(proj|map|transform))|^wte$|^shared$")
 _OUTPUT = re.compile(
-    r"^(lm_?head|(un)?embed_?out|unembed(ding)?|output(_layer|_proj|_projection)?|head|proj_out|decoder|generator)$"
+    r"^(lm_?head|lm_loss|(un)?embed_?out|unembed(ding)?|output(_layer|_proj|_projection)?|head|proj_out|decoder"
+    r"|generator|vocab_projector|pred_layer|ff_out)$"
 )
 _NOT_TOKENS = re.compile(
-    r"pos|(^|_)type|token_type|segment|patch|per_layer|rel|rotary|rope|time|class|speaker|norm|conv|label"
+    r"pos|(^|_)type|token_type|segment|patch|per_layer|rel|rotary|rope|time|class|speaker|norm|conv|label|lang"
 )
 _NOT_TEXT = re.compile(r"vision|visual|image|audio|speech")
+_IN_LAYER = re.compile(r"(^|\.)(layers?|blocks?|blk|h)\.\d+\.")
+"""Inside one layer: copies for multi-token prediction, tables of a layer's own."""
 
-CONFIG_ROWS = ("vocab_size", "n_vocab", "padded_vocab_size")
-CONFIG_DIM = ("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim")
+CONFIG_ROWS = ("vocab_size", "n_vocab", "padded_vocab_size", "n_words")
+CONFIG_DIM = ("hidden_size", "d_model", "n_embd", "dim", "embedding_size", "word_embed_proj_dim", "emb_dim")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,8 @@ def expected_shape(config: Mapping[str, Any]) -> Shape:
     Several width keys can be set (a factorised embedding is narrower than the model); any may hold.
     """
     text = text_config(config)
-    rows = [text[key] for key in CONFIG_ROWS if type(text.get(key)) is int]
     dims = [text[key] for key in CONFIG_DIM if type(text.get(key)) is int]
-    return Shape(rows[0] if rows else None, tuple(dims))
+    return Shape(_config_rows(text) or None, tuple(dims))
 
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -50,18 +53,25 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if any(key in config for key in CONFIG_ROWS):
         return config
     nested = [v for v in config.values() if isinstance(v, Mapping) and any(key in v for key in CONFIG_ROWS)]
-    return nested[0] if nested else config
+    # Codebooks of other modalities have vocabularies too; the text's is the largest.
+    return max(nested, key=_config_rows, default=config)
+
+
+def _config_rows(config: Mapping[str, Any]) -> int:
+    return next((config[key] for key in CONFIG_ROWS if type(config.get(key)) is int), 0)
 
 
 def role_by_name(name: str) -> Role:
     """What a tensor's name says it does: "input", "output" or "unknown"."""
-    parts = name.lower().split(".")
+    name = name.lower()
+    parts = name.split(".")
     if parts[-1] in _TAILS and len(parts) > 1:
         parts = parts[:-1]
     last = parts[-1]
-    if _NOT_TOKENS.search(last) or any(_NOT_TEXT.search(part) for part in parts):
+    if _NOT_TOKENS.search(last) or _NOT_TEXT.search(name) or _IN_LAYER.search(name):
         return "unknown"
-    if _OUTPUT.match(last):
+    # A head can be a module that wraps its matrix.
+    if _OUTPUT.match(last) or (last in ("linear", "proj") and len(parts) > 1 and _OUTPUT.match(parts[-2])):
         return "output"
     return "input" if _INPUT.search(last) else "unknown"
 
@@ -71,8 +81,8 @@ def choose_embeddings(
 ) -> tuple[StoredTensor | None, StoredTensor | None]:
     """E_in and E_out among a checkpoint's tensors; either may be None, not both.
 
-    Matrices whose shape the config describes come first; among them names decide; with no telling name a
-    single matrix of the right shape is taken as E_in.
+    Among the matrices whose shape the config describes, or else among all, names decide; with no telling name
+    a single matrix of the right shape is taken as E_in.
 
     Raises:
         TensorNotFoundError: nothing fits, or more than one could be meant; it lists them.
@@ -80,22 +90,33 @@ def choose_embeddings(
     expected = expected_shape(config)
     matrices = [t for t in tensors if len(t.shape) == 2]
     fitting = [t for t in matrices if t.shape[0] == expected.rows]
-    narrowed = [t for t in fitting if t.shape[1] in expected.dims]
-    fitting = narrowed or fitting
-    pool = fitting if any(role_by_name(t.name) != "unknown" for t in fitting) else matrices
-    inputs = _of_role(pool, "input")
-    outputs = _of_role(pool, "output")
+    fitting = [t for t in fitting if t.shape[1] in expected.dims] or fitting
+    heads = _of_role(fitting, "output")
+    inputs = _of_role(fitting, "input") or [t for t in _of_role(matrices, "input") if _fits_heads(t, heads)]
+    outputs = heads or _of_role(matrices, "output")
     if not inputs and not outputs:
         if len(fitting) != 1:
             raise _not_found(fitting or matrices, where, ambiguous=len(fitting) > 1)
         inputs = fitting
     chosen_input = _single(inputs, where)
     if chosen_input is not None:
-        # A head scores the same number of tokens as the table has rows; other outputs are not its pair.
-        outputs = [t for t in outputs if t.shape == chosen_input.shape] or [
-            t for t in outputs if t.shape[0] == chosen_input.shape[0]
-        ]
+        outputs = _heads_of(chosen_input, _of_role(matrices, "output"), heads)
     return chosen_input, _single(outputs, where)
+
+
+def _fits_heads(table: StoredTensor, heads: list[StoredTensor]) -> bool:
+    """A table may have more rows than a head scores (an image's token has no logit); packed, it has any shape."""
+    return table.format is None or all(h.shape[1] == table.shape[1] and h.shape[0] < table.shape[0] for h in heads)
+
+
+def _heads_of(table: StoredTensor, outputs: list[StoredTensor], heads: list[StoredTensor]) -> list[StoredTensor]:
+    """The outputs that can be the table's pair: of its shape or its rows, packed, or of the config's rows."""
+    return (
+        [t for t in outputs if t.shape == table.shape]
+        or [t for t in outputs if t.shape[0] == table.shape[0]]
+        or [t for t in outputs if t.format is None]
+        or [t for t in heads if t.shape[1] == table.shape[1]]
+    )
 
 
 def named_tensor(tensors: Mapping[str, StoredTensor], name: str, where: str) -> StoredTensor:

@@ -159,6 +159,6 @@ def write_safetensors(path: Path, tensors: Iterable[OutgoingTensor], metadata: M
 def _write_pieces(file: BinaryIO, tensor: OutgoingTensor) -> None:
     written = 0
     for piece in tensor.pieces:
-        written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8))
+        written += file.write(np.ascontiguousarray(piece).reshape(-1).view(np.uint8).data)
     if written != tensor.n_bytes:
         raise CheckpointError(f"tensor {tensor.name!r}: {tensor.n_bytes:,} bytes expected, {written:,} given")

@@ -61,9 +61,9 @@ def _by_id(pairs: Iterable[tuple[str | bytes, int]]) -> dict[int, str | bytes]:
     by_id: dict[int, str | bytes] = {}
     for piece, i in pairs:
         if type(i) is not int or not 0 <= i < MAX_TOKEN_ID:
-            raise CheckpointError(f"tokenizer: token id {i!r:.40} is not a whole number below {MAX_TOKEN_ID:,}")
+            raise CheckpointError(f"tokenizer: token id {str(i)[:40]!r} is not a whole number below {MAX_TOKEN_ID:,}")
         if not isinstance(piece, str | bytes):
-            raise CheckpointError(f"tokenizer: the piece of token {i:,} is {piece!r:.40}, not text")
+            raise CheckpointError(f"tokenizer: the piece of token {i:,} is a {type(piece).__name__}, not text")
         if by_id.setdefault(i, piece) != piece:
             raise CheckpointError(f"tokenizer: token id {i:,} is given to {by_id[i]!r:.80} and {piece!r:.80}")
     return by_id

@@ -165,8 +165,8 @@ class _Archive:
         method, n_name, n_extra = struct.unpack("<8xH16xHH", header)
         if {method, entry.compress_type} != {ZIP_STORED} or entry.compress_size != entry.file_size:
             raise self.bad(f"{where} is compressed, as torch.save never does it", _RESAVE)
-        encoding = "utf-8" if entry.flag_bits & 0x800 else "cp437"
-        if self.file.read_at(entry.header_offset + 30, n_name) != name.encode(encoding):
+        local_name = self.file.read_at(entry.header_offset + 30, n_name)
+        if local_name.decode("utf-8" if entry.flag_bits & 0x800 else "cp437", "replace") != name:
             raise self.bad(f"{where} has another name in its local header")
         start = entry.header_offset + 30 + n_name + n_extra
         if start + entry.file_size > self.stop:

@@ -48,3 +48,8 @@ def measures(result: MatrixScan) -> Iterator[Measure]:
         offset = result.bits.offset
         definition = f"shift of least Wasserstein-1; {offset.distance_after_shift:.3f} of {offset.distance:.3f} remains"
         yield Measure("exponent offset", offset.shift, "exponents", "in-hole to rest", definition)
+    if result.bits and result.bits.agreement:
+        agreement = result.bits.agreement
+        agreeing = agreement.dims - len(agreement.differing_dims)
+        definition = f"of {agreement.dims:,} dimensions, all non-zero holes hold one raw exponent"
+        yield Measure("shared exponents", agreeing, "dims", "in-hole", definition)

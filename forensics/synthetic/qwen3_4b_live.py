@@ -24,7 +24,7 @@ ROUNDS = 4
 """Alternations of centring and rescaling; each leaves about a tenth of the error in the norms."""
 
 TAIL = 3.4
-"""The normal distribution of the norms is cut at this many standard deviations, inside the published range."""
+"""Standard deviations at which the norms' normal distribution is cut: inside the published 0.3595 to 1.6050."""
 
 APART = 6
 """On the holes' smallest number a live row's exponent is this far above theirs, or more: past distance 5."""

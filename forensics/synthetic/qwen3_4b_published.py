@@ -28,7 +28,7 @@ class Published:
         hole_norm: norm of hole 1.
         positive_share: share of hole 1's numbers that are positive.
         singletons: for k = 0, 1, ...: tokens in no hole whose largest exponent difference to hole 1 is k.
-        rest_norm_mean, rest_norm_std, rest_norm_range: norms of all rows that are in no hole.
+        rest_norm_mean, rest_norm_std: mean and population deviation of the norms of all rows that are in no hole.
         rest_centroid_norm: norm of the mean of those rows.
         centroid_cosine: cosine of that mean with the mean of the in-hole rows.
     """
@@ -46,7 +46,6 @@ class Published:
     singletons: tuple[int, ...]
     rest_norm_mean: float
     rest_norm_std: float
-    rest_norm_range: tuple[float, float]
     rest_centroid_norm: float
     centroid_cosine: float
 
@@ -76,7 +75,6 @@ def published() -> Published:
     """The figures, from the package's data file."""
     said = json.loads(files("forensics.synthetic").joinpath("qwen3_4b.json").read_text(encoding="utf-8"))
     histogram = {int(e): n for e, n in said["exponent_histogram"].items()}
-    low, high = said["rest_norm_range"]
     return Published(
         rows=said["rows"],
         dim=said["dim"],
@@ -91,7 +89,6 @@ def published() -> Published:
         singletons=tuple(said["singletons_by_exponent_distance"]),
         rest_norm_mean=said["rest_norm_mean"],
         rest_norm_std=said["rest_norm_std"],
-        rest_norm_range=(low, high),
         rest_centroid_norm=said["rest_centroid_norm"],
         centroid_cosine=said["centroid_cosine"],
     )

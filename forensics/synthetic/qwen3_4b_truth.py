@@ -49,7 +49,11 @@ def tell_truth(
 
 
 def _notes(said: Published, plan: LiveRows, dim: int) -> list[str]:
-    notes = ["Words, signs and exponents are bfloat16's; in float32 they are the same numbers widened."]
+    notes = [
+        "Words, signs and exponents are bfloat16's; in float32 they are the same numbers widened.",
+        "Planted is what is listed here. All else is not the model's: which tokens are dead, how singletons lie "
+        "to each other, the live rows' exponents and principal directions.",
+    ]
     if dim < said.dim:
         notes.append(
             f"{dim} of {said.dim} dimensions: the holes' published words are kept on {len(said.varying_dims)} of "

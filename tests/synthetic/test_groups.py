@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forensics.black_holes import find_black_holes, find_equal_values
-from forensics.errors import FormatError, ForensicsError, SourceError
+from forensics.errors import ForensicsError, FormatError, SourceError
 from forensics.formats import BFLOAT16, FLOAT8_E4M3FN, FORMATS
 from forensics.geometry import measure_geometry
 from forensics.synthetic import PLANTED, SOURCE_ROWS, plant, plant_groups

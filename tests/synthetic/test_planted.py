@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from forensics.embedding import Embedding, Source
 from forensics.errors import OutputError
 from forensics.formats import FORMATS
 from forensics.synthetic import plant, plant_groups
@@ -25,9 +26,9 @@ SMALL = [
 def test_same_seed_same_bytes_other_seed_other_bytes(sizes):
     first, again, other = plant(**sizes), plant(**sizes, seed=0), plant(**sizes, seed=1)
     assert first.embedding().sha256 == again.embedding().sha256 == first.embedding().sha256
-    assert first.truth == again.truth and first.label == again.label
+    assert first.truth == again.truth and first.source == again.source
     assert other.embedding().sha256 != first.embedding().sha256
-    assert other.truth != first.truth and other.label != first.label
+    assert other.truth != first.truth and other.source != first.source
 
 
 @pytest.mark.parametrize("sizes", SMALL)
@@ -37,21 +38,24 @@ def test_blocks_are_the_embedding(sizes):
     blocks = list(planted.blocks())
     assert all(b.dtype == planted.format.word_dtype and b.shape[1] == planted.dim for b in blocks)
     np.testing.assert_array_equal(np.concatenate(blocks), embedding.words)
-    assert (embedding.role, embedding.tensor, embedding.source.kind) == ("tied", "model.embed_tokens.weight", "planted")
-    assert embedding.source.location == planted.label
-    assert all(str(n) in planted.label for n in (planted.name, planted.rows, planted.dim, planted.format.name))
+    assert embedding.tensor == "model.embed_tokens.weight"
+    assert embedding.source == planted.source == Source("planted", planted.name, planted.source.revision)
+    parameters = (planted.rows, planted.dim, planted.seed, planted.format.name)
+    assert all(str(value) in str(planted.source.revision) for value in parameters)
 
 
-@pytest.mark.parametrize("sizes", [{"name": "qwen3-4b", "rows": 40_000}, {"name": "healthy", "rows": 80_000}])
-def test_streaming_needs_no_more_than_blocks(sizes):
-    planted = plant(**sizes, dim=128)
+@pytest.mark.parametrize(
+    ("sizes", "share"),
+    [({"name": "qwen3-4b", "rows": 12_000, "dim": 256}, 0.15), ({"name": "healthy", "rows": 16_000}, 0.5)],
+)
+def test_streaming_needs_no_more_than_blocks(sizes, share):
+    planted = plant(**sizes)
     tracemalloc.start()
-    n_rows = sum(len(block) for block in planted.blocks())
+    n_bytes = sum(block.nbytes for block in planted.blocks())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert n_rows == planted.rows
-    digests = 16 * planted.rows * 8  # a set of byte strings costs some eight times its content
-    assert peak < 4e6 + (digests if planted.name == "healthy" else 0) and peak < 0.8 * planted.rows * 2 * 128
+    assert n_bytes == planted.rows * planted.dim * 2
+    assert peak < share * n_bytes
 
 
 @pytest.mark.parametrize("sizes", SMALL)
@@ -95,8 +99,6 @@ def test_a_folder_is_written_twice_with_the_same_bytes(tmp_path):
 def test_transformers_loads_the_folder(sizes, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM
-
-    from forensics.embedding import Embedding
 
     planted = plant(**sizes)
     planted.write(tmp_path)
