@@ -8,30 +8,36 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0]")
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 """Letters and marks that draw nothing, so that their category does not give them away."""
+
+_JSON_SPECIAL = '"\\'
 
 
 def literal(text: str, limit: int | None = None) -> str:
     """Token text as a JSON string literal in which everything that is drawn is what it seems.
 
-    ``json.loads`` gives the text back (unless it was cut to ``limit``). The opening quote keeps a
-    spreadsheet from taking the cell for a formula.
+    ``json.loads`` gives the text back (unless it was cut to ``limit``; two halves of a surrogate pair come
+    back as the character). The opening quote keeps a spreadsheet from taking the cell for a formula.
     """
     shown = text if limit is None or len(text) <= limit else text[: limit - 1]
-    return f'"{visible(json.dumps(shown, ensure_ascii=False)[1:-1])}"' + ("" if shown == text else "\u2026")
+    return f'"{visible(shown, escaped=_JSON_SPECIAL)}"' + ("" if shown == text else "\u2026")
 
 
-def visible(text: str) -> str:
+def visible(text: str, *, escaped: str = "") -> str:
     """Text with every character that hides, reorders or merges written as its JSON escape.
 
     These are control, bidirectional, zero-width, blank, private and unassigned characters, spaces other
-    than U+0020, and a combining mark at the start, which would change the character before the text.
+    than U+0020, those in ``escaped``, and a combining mark that would change what is not of the text: the
+    character before it, or an escape.
     """
-    return "".join(
-        _escape(c) if _is_hidden(c) or (i == 0 and unicodedata.category(c).startswith("M")) else c
-        for i, c in enumerate(text)
-    )
+    shown = []
+    bare = False
+    for character in text:
+        lost = character in escaped or _is_hidden(character)
+        bare = not lost and (bare or not unicodedata.category(character).startswith("M"))
+        shown.append(character if bare else _escape(character))
+    return "".join(shown)
 
 
 def _is_hidden(character: str) -> bool:

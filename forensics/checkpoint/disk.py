@@ -119,8 +119,9 @@ def check_shard_name(shard: str, index_name: str) -> None:
     Raises:
         UnsafeFileError: an absolute or climbing path, a backslash, a drive, characters that are not shown.
     """
-    parts = PurePosixPath(shard)
-    if parts.is_absolute() or ".." in parts.parts or not parts.name or set(shard) & set("\\:") or not shard.isprintable():
+    path = PurePosixPath(shard)
+    climbs = path.is_absolute() or ".." in path.parts or not path.name
+    if climbs or set(shard) & set("\\:") or not shard.isprintable():
         raise UnsafeFileError(
             f"{index_name}: shard name {shard[:120]!r} is not that of a file in the folder",
             hint="do not trust this checkpoint",

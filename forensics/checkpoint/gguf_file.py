@@ -99,7 +99,7 @@ def _read(path: Path, cursor: _Cursor) -> GgufHeader:
     entries = [_tensor_entry(cursor) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 8 or alignment & (alignment - 1):
-        raise CheckpointError(f"{path.name}: general.alignment {str(alignment)[:40]} is not a power of two from 8")
+        raise CheckpointError(f"{path.name}: general.alignment {alignment!r:.40} is not a power of two from 8")
     data_start = -(-cursor.position // alignment) * alignment
     tensors: dict[str, StoredTensor] = {}
     for name, shape, code, offset in entries:

@@ -23,7 +23,7 @@ from forensics.errors import CheckpointError, UnsafeFileError
 # whatever length it claims, and both crash the process when a deeply nested tuple is used as a key.
 
 MAX_OPCODES = 8_000_000
-"""A tensor takes about 45 opcodes; one opcode makes the machine hold some 100 bytes, so a bomb under 1 GB."""
+"""A tensor takes 45 to 55; an opcode can make the machine hold near 100 bytes, so that a bomb stays under 1 GB."""
 
 MAX_RANK = 64
 """Dimensions of a tensor; torch's own iterators stop there."""
@@ -118,14 +118,10 @@ def _opaque(_: tuple[Any, ...]) -> object:
 
 _GLOBALS: dict[str, object] = {
     "collections OrderedDict": _mapping,
-    "torch._utils _rebuild_tensor": _tensor,
-    "torch._utils _rebuild_tensor_v2": _tensor,
-    "torch._utils _rebuild_tensor_v3": _tensor,
-    "torch._utils _rebuild_parameter": _parameter,
-    "torch._utils _rebuild_parameter_with_state": _parameter,
+    **{f"torch._utils _rebuild_tensor{version}": _tensor for version in ("", "_v2", "_v3")},
+    **{f"torch._utils _rebuild_parameter{version}": _parameter for version in ("", "_with_state")},
     "torch._tensor _rebuild_from_type_v2": _tensor_with_attributes,
     "torch Tensor": _Class(),
-    "torch.nn.parameter Parameter": _Class(),
     "torch.storage UntypedStorage": _Class("uint8"),
     **{f"torch {name}Storage": _Class(element) for name, element in _STORAGES.items()},
     **{f"torch {name}": _Class(name) for name in ITEMSIZE},
@@ -138,11 +134,7 @@ _GLOBALS: dict[str, object] = {
 
 
 def run_pickle(raw: bytes, where: str) -> object:
-    """The object that a checkpoint's pickle describes.
-
-    Args:
-        raw: the pickle.
-        where: begins the error messages.
+    """The object that a checkpoint's pickle describes; ``where`` begins the error messages.
 
     Returns:
         A PickledTensor; a dictionary of what may hold some, by its string keys; anything else for the rest.
@@ -202,8 +194,8 @@ class _Machine:
         self.take(n_bytes)
         self.push(_OPAQUE)
 
-    def push_tuple(self, n_items: int) -> None:
-        self.push(tuple([self.stack.pop() for _ in range(n_items)][::-1]))
+    def pop_items(self, n_items: int) -> list[Any]:
+        return [self.stack.pop() for _ in range(n_items)][::-1]
 
     def mark(self) -> None:
         self.laid_aside.append(self.stack)
@@ -247,7 +239,7 @@ class _Machine:
         self.push(_GLOBALS[known])
 
     def reduce(self) -> None:
-        args, function = self.stack.pop(), self.stack.pop()
+        function, args = self.pop_items(2)
         if not isinstance(function, FunctionType) or not isinstance(args, tuple):
             raise UnsafeFileError("calls what is not a function")
         self.push(function(args))
@@ -287,14 +279,14 @@ _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"\x8f": lambda m: m.push(_OPAQUE),  # EMPTY_SET
     b"}": lambda m: m.push({}),
     b")": lambda m: m.push(()),
-    b"\x85": lambda m: m.push_tuple(1),
-    b"\x86": lambda m: m.push_tuple(2),
-    b"\x87": lambda m: m.push_tuple(3),
+    b"\x85": lambda m: m.push(tuple(m.pop_items(1))),
+    b"\x86": lambda m: m.push(tuple(m.pop_items(2))),
+    b"\x87": lambda m: m.push(tuple(m.pop_items(3))),
     b"t": lambda m: m.push(tuple(m.since_mark())),
-    b"a": lambda m: m.add_items([m.stack.pop()]),
+    b"a": lambda m: m.add_items(m.pop_items(1)),
     b"e": lambda m: m.add_items(m.since_mark()),
     b"\x90": lambda m: m.add_items(m.since_mark()),
-    b"s": lambda m: m.set_items([m.stack.pop(), m.stack.pop()][::-1]),
+    b"s": lambda m: m.set_items(m.pop_items(2)),
     b"u": lambda m: m.set_items(m.since_mark()),
     b"q": lambda m: m.put(m.number(1)),
     b"r": lambda m: m.put(m.number(4)),
@@ -302,7 +294,7 @@ _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"h": lambda m: m.push(m.memo[m.number(1)]),
     b"j": lambda m: m.push(m.memo[m.number(4)]),
     b"c": _Machine.read_global,
-    b"\x93": lambda m: m.push_global(*[m.stack.pop(), m.stack.pop()][::-1]),  # STACK_GLOBAL
+    b"\x93": lambda m: m.push_global(*m.pop_items(2)),  # STACK_GLOBAL
     b"R": _Machine.reduce,
     b"b": _Machine.build,
     b"Q": _Machine.push_storage,

@@ -202,7 +202,7 @@ class _Archive:
 
     def locate(self, name: str, tensor: PickledTensor) -> StoredTensor:
         """The tensor as a byte range of the file."""
-        where, storage, size = f"tensor {name!r}", tensor.storage, ITEMSIZE[tensor.type_name]
+        where, storage, size = f"tensor {name[:200]!r}", tensor.storage, ITEMSIZE[tensor.type_name]
         start, n_bytes = self.span(f"{self.prefix}data/{storage.key}")
         if not 0 <= n_bytes - storage.n_bytes < ITEMSIZE[storage.type_name]:
             raise self.bad(f"{where} claims a storage of {storage.n_bytes:,} bytes, the file has {n_bytes:,}", _AGAIN)
@@ -212,8 +212,8 @@ class _Archive:
         offset = tensor.offset if n_items else 0
         if (offset + reach) * size > storage.n_bytes:
             raise self.bad(
-                f"{where} of shape {list(tensor.shape)} ends at byte {(offset + reach) * size:,} of its storage,"
-                f" which has {storage.n_bytes:,}"
+                f"{where} of shape {str(list(tensor.shape))[:80]} ends at byte {(offset + reach) * size:,}"
+                f" of its storage, which has {storage.n_bytes:,}"
             )
         fmt = FORMATS.get(tensor.type_name)
         dtype = fmt.stored_as if fmt else tensor.type_name

@@ -64,13 +64,29 @@ def test_healthy_defaults():
                                                    ("bfloat16", 1, 150), ("float16", 1, 1000)])  # fmt: skip
 def test_rows_that_can_hardly_differ_still_do(name, dim, rows):
     planted = plant("healthy", rows=rows, dim=dim, dtype=name, seed=7)
-    embedding = planted.embedding()
-    assert len(find_black_holes(embedding)) == 0
-    # Not even by the sign of a zero.
-    assert len(find_equal_values(embedding)) == 0
+    assert len(find_black_holes(planted.embedding())) == 0
     # The draw without the guard would have repeated itself, or this tests nothing.
     free = np.random.default_rng(7).standard_normal((rows, dim), dtype=np.float32) * np.float32(0.02)
     assert len(np.unique(FORMATS[name].narrow(free), axis=0)) < rows
+
+
+def test_no_random_row_is_zero_in_either_sign():
+    drawn_zeros = 0
+    for seed in range(100):
+        planted = plant("healthy", rows=6, dim=1, dtype="float8_e4m3fn", seed=seed)
+        assert planted.embedding().values().all()
+        free = np.random.default_rng(seed).standard_normal(6, dtype=np.float32) * np.float32(0.02)
+        drawn_zeros += int((FLOAT8_E4M3FN.widen(FLOAT8_E4M3FN.narrow(free)) == 0).sum())
+    assert drawn_zeros > 5
+
+
+def test_rows_differ_by_more_than_the_sign_of_a_zero():
+    rows_with_negative_zero = 0
+    for seed in range(10):
+        embedding = plant("healthy", rows=150, dim=2, dtype="float8_e4m3fn", seed=seed).embedding()
+        assert len(find_equal_values(embedding)) == 0
+        rows_with_negative_zero += int((embedding.words == 0x80).any(axis=1).sum())
+    assert rows_with_negative_zero > 10
 
 
 @pytest.mark.parametrize(("dtype", "dim", "rows"), [("float8_e4m3fn", 1, 60), ("float8_e5m2", 2, 5000),
