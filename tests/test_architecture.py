@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 # A module may import modules of its own room and of rooms on earlier lines, nothing else.
 ORDER = [
-    ["errors", "text"],
+    ["errors", "measures", "text"],
     ["formats"],
     ["embedding"],
     ["bits", "black_holes", "geometry"],

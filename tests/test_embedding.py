@@ -9,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forensics.embedding import Embedding, Measure, Population, Source
+from forensics.embedding import Embedding, Source
 from forensics.errors import EmbeddingError, FormatError
 from forensics.formats import BFLOAT16, FLOAT32, FORMATS, BlockFormat
+from forensics.measures import Measure, Population
 
 NUMPY = {
     "bfloat16": ml_dtypes.bfloat16,
@@ -116,7 +117,7 @@ def test_what_was_said_about_the_matrix_is_kept():
     source = Source("planted", "healthy", "7")
     embedding = Embedding.from_array(np.ones((2, 3), np.float32), role="output", tensor="w", source=source)
     assert (embedding.role, embedding.tensor, embedding.source) == ("output", "w", source)
-    assert str(source) == "healthy @ 7"
+    assert str(source) == "synth:healthy @ 7"
     assert source.to_dict() == {"kind": "planted", "location": "healthy", "revision": "7"}
     assert repr(embedding) == "Embedding('w', 2 x 3 float32, output)"
     plain = Embedding.from_array(np.ones((2, 3), np.float32))

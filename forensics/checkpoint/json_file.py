@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from forensics.errors import CheckpointError
 
 MAX_JSON_BYTES = 256 << 20
 """The largest tokenizer.json in circulation is near 40 MB."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -37,7 +40,12 @@ def parse_json(raw: bytes, where: str) -> dict[str, Any]:
         CheckpointError: not JSON, not an object, or a key given twice.
     """
     try:
-        parsed = json.loads(raw, object_pairs_hook=_unique)
+        # Decoded here: json would guess at UTF-16 and 32, which nothing that reads these files takes.
+        text = raw.decode()
+        parsed = json.loads(text, object_pairs_hook=_unique)
+        if _SURROGATE.search(text):
+            # Half of a surrogate pair is a string that cannot be written anywhere.
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise CheckpointError(f"{where}: not valid JSON ({reason[:120]})", hint="download it again") from None

@@ -127,7 +127,9 @@ def named_tensor(tensors: Mapping[str, StoredTensor], name: str, where: str) -> 
     """
     if name in tensors:
         return tensors[name]
-    close = tuple(difflib.get_close_matches(name, tensors, n=4, cutoff=0.4))
+    # Of the layers' names there can be a hundred thousand, all alike.
+    outside = [known for known in tensors if not _IN_LAYER.search(known)]
+    close = tuple(difflib.get_close_matches(name, outside, n=4, cutoff=0.4))
     matrices = tuple(t.name for t in _largest(tensors.values()))
     raise TensorNotFoundError(
         f"{where}: no tensor {name!r} among {len(tensors):,}",

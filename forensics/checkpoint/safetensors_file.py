@@ -35,6 +35,9 @@ BITS: dict[str, int] = {
 }  # fmt: skip
 """Bits per element of every dtype code in the format's definition."""
 
+METADATA = "__metadata__"
+"""The one header entry that is no tensor: a mapping of text to text."""
+
 _FORMAT_OF_CODE = {f.stored_as: f for f in FORMATS.values()}
 
 
@@ -58,7 +61,8 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     if not raw.startswith(b"{"):
         raise _bad(path, "header does not start with '{'")
     header = parse_json(raw, f"{path.name}: safetensors header")
-    header.pop("__metadata__", None)
+    if not _is_text_map(header.pop(METADATA, None) or {}):
+        raise _bad(path, f"{METADATA} is not a mapping of text to text")
     tensors = {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}
     _check_coverage(path, tensors, 8 + length, size)
     return tensors
@@ -72,17 +76,17 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> St
     if not isinstance(dtype, str) or dtype not in BITS:
         raise _bad(path, f"{where} has unknown dtype {str(dtype)[:40]!r}")
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise _bad(path, f"{where}: shape and data_offsets are lists of whole numbers from 0")
+        raise _bad(path, f"{where}: shape and data_offsets are lists of whole numbers under 2**64")
     start, stop = offsets
-    n_bits = BITS[dtype]
+    n_values = 1
     for n in shape:
-        n_bits *= n
-        if n_bits > 8 * size and 0 not in shape:
-            raise _bad(
-                path,
-                f"{where} of shape {str(shape)[:80]} {dtype} is larger than the file",
-                "download it again",
-            )
+        n_values *= n
+        if n_values >> 64:  # stop here: a hostile shape could grow the product without end
+            raise _bad(path, f"{where}: the size of shape {str(shape)[:80]} overflows")
+    n_bits = BITS[dtype] * n_values
+    if n_bits > 8 * size:
+        what = f"of shape {str(shape)[:80]} {dtype} is larger than the file"
+        raise _bad(path, f"{where} {what}", "download it again")
     if n_bits % 8:
         raise _bad(path, f"{where} does not fill whole bytes")
     if start > stop or stop - start != n_bits // 8:
@@ -93,7 +97,11 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> St
 
 
 def _are_sizes(numbers: Any) -> bool:
-    return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
+    return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 1 << 64 for n in numbers)
+
+
+def _is_text_map(metadata: Any) -> bool:
+    return isinstance(metadata, dict) and all(isinstance(text, str) for text in metadata.values())
 
 
 def _check_coverage(path: Path, tensors: Mapping[str, StoredTensor], data_start: int, size: int) -> None:
@@ -131,12 +139,17 @@ def write_safetensors(path: Path, tensors: Iterable[OutgoingTensor], metadata: M
     """Writes a safetensors file a piece at a time; the same input gives the same bytes.
 
     The file is written beside its name and renamed, so that it is whole or absent.
+
+    Raises:
+        CheckpointError: a name is given twice, or a tensor's pieces do not add up to its shape.
     """
     # Widest dtypes first, then by name: every tensor stays aligned to its element, as the library does it.
     ordered = sorted(tensors, key=lambda t: (-BITS[t.dtype], t.name))
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
     position = 0
     for tensor in ordered:
+        if tensor.name == METADATA or tensor.name in header:
+            raise CheckpointError(f"{path.name}: tensor name {tensor.name!r} is taken")
         header[tensor.name] = {
             "dtype": tensor.dtype,
             "shape": list(tensor.shape),

@@ -38,12 +38,25 @@ class StoredTensor:
     def __str__(self) -> str:
         return f"{self.name} [{' x '.join(map(str, self.shape))}] {self.dtype}"
 
+    @property
+    def _where(self) -> str:
+        return f"{self.path.name}: tensor {self.name[:200]!r}"
+
     def map(self) -> NDArray[np.uint8]:
-        """The bytes, ``uint8[n_bytes]``, memory-mapped: nothing is read until it is looked at."""
+        """The bytes, ``uint8[n_bytes]``, memory-mapped: nothing is read until it is looked at.
+
+        Raises:
+            CheckpointError: the file is gone, or shorter than it was when its header was read.
+        """
         if self.n_bytes == 0:
             return np.empty(0, np.uint8)
+        try:
+            mapped = np.memmap(self.path, np.uint8, mode="r", offset=self.offset, shape=(self.n_bytes,))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise CheckpointError(f"{self._where} cannot be read ({reason})", hint="did the file change?") from error
         # As a plain array: numpy.memmap wraps every slice and row in a costlier object.
-        return np.asarray(np.memmap(self.path, np.uint8, mode="r", offset=self.offset, shape=(self.n_bytes,)))
+        return np.asarray(mapped)
 
     def embedding(self, role: Role, source: Source) -> Embedding:
         """The matrix, memory-mapped.
@@ -52,9 +65,10 @@ class StoredTensor:
             CheckpointError: the tensor is not a matrix with rows.
             FormatError: its numbers are not of a known float or quantised format.
         """
-        where = f"{self.path.name}: tensor {self.name!r}"
+        where = self._where
         if len(self.shape) != 2:
-            raise CheckpointError(f"{where} has shape {list(self.shape)}, an embedding is a matrix [rows, dim]")
+            shape = str(list(self.shape))[:80]
+            raise CheckpointError(f"{where} has shape {shape}, an embedding is a matrix [rows, dim]")
         rows, dim = self.shape
         if rows < 1 or dim < 1:
             raise CheckpointError(f"{where} is {rows} x {dim}", hint="there is nothing to scan in an empty matrix")

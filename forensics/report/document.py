@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from forensics.embedding import Measure
+from forensics.measures import Measure
 from forensics.report.markdown import code, fold, plain, table, token
 from forensics.scanning import MatrixScan, Scan
 from forensics.text import number

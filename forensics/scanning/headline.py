@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from forensics.embedding import Measure
+from forensics.measures import Measure
 
 if TYPE_CHECKING:
     from forensics.scanning.result import MatrixScan

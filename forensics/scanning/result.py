@@ -14,8 +14,9 @@ import numpy as np
 from forensics.bits import BitCensus, ExponentAgreement, ExponentOffset
 from forensics.black_holes import BlackHoles
 from forensics.checkpoint import Checkpoint
-from forensics.embedding import Embedding, Measure, Population
+from forensics.embedding import Embedding
 from forensics.geometry import Geometry, in_hole_mask
+from forensics.measures import Measure, Population
 from forensics.scanning import console, headline
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from forensics.embedding import Measure
 from forensics.formats import BFLOAT16, FloatFormat
+from forensics.measures import Measure
 from forensics.synthetic.qwen3_4b_dead import DeadRows
 from forensics.synthetic.qwen3_4b_live import LiveRows
 from forensics.synthetic.qwen3_4b_published import Published

@@ -179,8 +179,8 @@ HOSTILE = {
     "shape negative twice": (field(shape="[-1,-1]"), b"1", NOT_SIZES),
     "shape 2**63": (field(shape="[9223372036854775808]"), b"1", "larger than the file"),
     "shape 2**64": (field(shape="[18446744073709551616]"), b"1", NOT_SIZES),
-    "shape wraps to 1": (field(shape="[4294967297,4294967295,3]"), b"1", "larger than the file"),
-    "shape wraps to 0": (field(shape="[4294967296,4294967296]", data_offsets="[0,0]"), b"", "larger than the file"),
+    "shape wraps to 1": (field(shape="[4294967297,4294967295,3]"), b"1", "overflows"),
+    "shape wraps to 0": (field(shape="[4294967296,4294967296]", data_offsets="[0,0]"), b"", "overflows"),
     "shape wraps before a 0": (field(shape="[4294967296,4294967296,0]", data_offsets="[0,0]"), b"", "overflows"),
     "huge shape": (field(shape=f"[{DIGITS}]"), b"1", NOT_SIZES),
     "huge shapes before a 0": (field(shape="[" + f"{DIGITS}," * 9000 + "0]"), b"1", NOT_SIZES),
@@ -240,7 +240,10 @@ def test_a_tensor_of_very_many_dimensions_is_refused_in_a_short_line(path):
 # JSON files
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b"3", b'"x"', b"null", b"{", b"\xff", b'{"a":1,"a":1}', b'{"a":"\\ud800"}'])
+NOT_ONE_OBJECT = (b"", b"[]", b"3", b'"x"', b"null", b"{", b"\xff", b'{"a":1,"a":1}', b'{"a":"\\ud800"}')
+
+
+@pytest.mark.parametrize("text", NOT_ONE_OBJECT)
 def test_json_that_is_not_one_object_is_refused(tmp_path, text):
     (tmp_path / NAME).write_bytes(text)
     for read in (lambda: read_json(tmp_path / NAME), lambda: parse_json(text, NAME)):

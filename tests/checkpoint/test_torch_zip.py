@@ -85,7 +85,7 @@ def test_every_other_number_type_is_listed_by_its_torch_name(name, saved):
 
 
 def test_nothing_is_let_through_that_torch_itself_refuses():
-    from torch._weights_only_unpickler import _get_allowed_globals  # noqa: PLC0415
+    from torch._weights_only_unpickler import _get_allowed_globals
 
     torch_knows = set(_get_allowed_globals())
     ours = {name.replace(" ", ".").replace("__builtin__", "builtins") for name in _GLOBALS}
@@ -309,9 +309,6 @@ nested = st.recursive(
 def test_any_nest_of_dictionaries_reads_as_torch_wrote_it(tmp_path_factory, contents):
     path = tmp_path_factory.getbasetemp() / "nested.pt"
     torch.save(contents, path)
-    counted = [name for name, _ in flat(contents)]
-    if len(set(counted)) < len(counted):  # {"": {"a": x}} and the like cannot clash: names hold no dots
-        raise AssertionError(counted)
     assert_holds(read_torch_zip(path), contents)
 
 

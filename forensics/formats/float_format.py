@@ -1,8 +1,4 @@
-"""Number formats as values: how a stored word splits into sign, exponent and mantissa, and what it means.
-
-A *word* is the raw unsigned integer of one stored number; its *value* is the float that it encodes; its
-*ordinal* is the signed rank of that value among the format's values. Words and ordinals are exact integers,
-so everything that must not round is done on them.
+"""Floating-point formats: how a stored word splits into sign, exponent and mantissa, and what it means.
 
 References:
     IEEE 754-2019 (float16, float32); Kalamkar et al. 2019, arXiv 1905.12322 (bfloat16);
@@ -12,15 +8,13 @@ References:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forensics.errors import FormatError
-
-Words = NDArray[np.unsignedinteger[Any]]
+from forensics.formats.conversion import Words, narrow, widen
 
 CLASSES = ("zero", "subnormal", "normal", "infinite", "nan")
 """Names of the codes that :meth:`FloatFormat.classify` returns."""
@@ -147,14 +141,7 @@ class FloatFormat:
 
         Every value of the narrower formats is a float32; a nan stays a nan (its payload is in the word).
         """
-        w = self._checked(words)
-        if self.bits == 32:
-            return w.view(np.float32)
-        if self.name == "bfloat16":
-            return np.left_shift(w, 16, dtype=np.uint32).view(np.float32)
-        if self.name == "float16":
-            return w.view(np.float16).astype(np.float32)
-        return _value_table(self)[w]
+        return widen(self, self._checked(words))
 
     def narrow(self, values: ArrayLike) -> Words:
         """The word nearest to each float32 value, ties to even.
@@ -162,15 +149,7 @@ class FloatFormat:
         Beyond the largest finite value the result is infinity, or nan where the format has none (ml_dtypes
         does the same; torch 2.13 saturates there, to the largest finite value).
         """
-        x = np.asarray(values, dtype=np.float32)
-        if self.bits == 32:
-            return x.view(np.uint32)
-        if self.name == "bfloat16":
-            return _narrow_to_bfloat16(x)
-        if self.name == "float16":
-            with np.errstate(over="ignore"):
-                return x.astype(np.float16).view(np.uint16)
-        return _narrow_by_table(self, x)
+        return narrow(self, np.asarray(values, dtype=np.float32))
 
     def ulp(self, words: ArrayLike) -> NDArray[np.float64]:
         """Spacing of the format at each value: 2^(max(E, 1) - bias - mantissa_bits).
@@ -211,113 +190,3 @@ class FloatFormat:
             raise FormatError(f"{self.name} ordinals lie within +-{top}, found {found}")
         sign = (ranks < 0).astype(np.int64) << (self.bits - 1)
         return np.asarray(np.abs(ranks) | sign, dtype=self.word_dtype)
-
-
-@dataclass(frozen=True, slots=True)
-class BlockFormat:
-    """A quantised format: a row is stored as blocks of integers with shared scales.
-
-    Attributes:
-        name: the ggml name, such as "Q8_0".
-        code: the ggml type number.
-        block_values: numbers in a block.
-        block_bytes: bytes in a block.
-    """
-
-    name: str
-    code: int
-    block_values: int
-    block_bytes: int
-
-    def row_bytes(self, dim: int) -> int:
-        """Stored bytes of a row of ``dim`` numbers.
-
-        Raises:
-            FormatError: a row is not a whole number of blocks.
-        """
-        if dim % self.block_values:
-            raise FormatError(f"a {self.name} row is a multiple of {self.block_values} numbers, found {dim}")
-        return dim // self.block_values * self.block_bytes
-
-    def dequantise(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The values that the stored blocks stand for, ``float32[rows, dim]``, as ggml computes them.
-
-        Raises:
-            FormatError: the gguf package cannot dequantise this type.
-        """
-        from gguf.constants import GGMLQuantizationType  # 0.2 s, for quantised files only
-        from gguf.quants import dequantize
-
-        try:
-            values = dequantize(rows, GGMLQuantizationType(self.code))
-        except NotImplementedError as error:
-            raise FormatError(
-                f"{self.name} blocks cannot be turned into numbers by the installed gguf package",
-                hint="a newer gguf may know the type",
-            ) from error
-        return np.asarray(values, dtype=np.float32)
-
-
-TensorFormat = FloatFormat | BlockFormat
-
-BFLOAT16 = FloatFormat("bfloat16", 8, 7, 127, True, "BF16")
-FLOAT16 = FloatFormat("float16", 5, 10, 15, True, "F16")
-FLOAT32 = FloatFormat("float32", 8, 23, 127, True, "F32")
-FLOAT8_E4M3FN = FloatFormat("float8_e4m3fn", 4, 3, 7, False, "F8_E4M3")
-FLOAT8_E5M2 = FloatFormat("float8_e5m2", 5, 2, 15, True, "F8_E5M2")
-
-FORMATS: dict[str, FloatFormat] = {f.name: f for f in (BFLOAT16, FLOAT16, FLOAT32, FLOAT8_E4M3FN, FLOAT8_E5M2)}
-"""The float formats by name."""
-
-
-def float_format(name: str) -> FloatFormat:
-    """The format of that name.
-
-    Raises:
-        FormatError: no such format.
-    """
-    try:
-        return FORMATS[name]
-    except KeyError:
-        raise FormatError(f"unknown number format {name!r}", hint=f"known: {', '.join(FORMATS)}") from None
-
-
-@cache
-def _value_table(fmt: FloatFormat) -> NDArray[np.float32]:
-    """The value of every word of an 8-bit format, by the definition of the fields."""
-    words = np.arange(1 << fmt.bits, dtype=fmt.word_dtype)
-    sign, exponent, mantissa = (field.astype(np.int32) for field in fmt.split(words))
-    implicit = np.where(exponent == 0, 0, 1 << fmt.mantissa_bits)
-    scale = np.maximum(exponent, 1) - fmt.bias - fmt.mantissa_bits
-    values = np.where(sign == 1, -1.0, 1.0) * np.ldexp((implicit + mantissa).astype(np.float64), scale)
-    classes = fmt.classify(words)
-    values[classes == INFINITE] = np.copysign(np.inf, values[classes == INFINITE])
-    values[classes == NAN] = np.nan
-    table: NDArray[np.float32] = values.astype(np.float32)
-    table.setflags(write=False)
-    return table
-
-
-def _narrow_to_bfloat16(x: NDArray[np.float32]) -> Words:
-    bits = x.view(np.uint32)
-    # Adding 0x7fff, or 0x8000 to an odd word, carries into bit 16 exactly when the tail rounds up.
-    rounded = (bits + (((bits >> 16) & 1) + np.uint32(0x7FFF))) >> 16
-    is_nan = np.isnan(x)
-    if is_nan.any():
-        rounded = np.where(is_nan, (bits >> 16) | 0x40, rounded)
-    return rounded.astype(np.uint16)
-
-
-def _narrow_by_table(fmt: FloatFormat, x: NDArray[np.float32]) -> Words:
-    finite = _value_table(fmt)[: fmt.largest_finite + 1].astype(np.float64)
-    # One more step of the top binade stands for what lies beyond: past the midpoint to it is overflow.
-    beyond = 2 * finite[-1] - finite[-2]
-    midpoints = (finite + np.append(finite[1:], beyond)) / 2
-    with np.errstate(invalid="ignore"):  # a signalling nan is turned into a quiet one
-        magnitude = np.abs(x).astype(np.float64)
-    words = np.searchsorted(midpoints, magnitude)
-    tie = midpoints[np.minimum(words, len(midpoints) - 1)] == magnitude
-    words += tie & (words % 2 == 1)
-    # Past the largest finite word comes infinity, or in a format without it the only nan.
-    words = np.where(np.isnan(x), fmt.magnitude_mask, words)
-    return np.asarray(words | (np.signbit(x).astype(np.int64) << (fmt.bits - 1)), dtype=fmt.word_dtype)
