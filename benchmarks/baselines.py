@@ -5,6 +5,7 @@ Each function notes what it follows. All work on the same planted checkpoint wit
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ def torch_unique(matrix: np.ndarray) -> int:
     """``torch.unique(dim=0)`` on the bits, as the founding notebooks and most scripts find duplicate rows."""
     import torch
 
+    # torch warns that a mapped file cannot be written to, which nobody here does.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     bits = torch.from_numpy(matrix.view(np.int16))
     unique, _inverse, counts = torch.unique(bits, dim=0, return_inverse=True, return_counts=True)
     return int((counts > 1).sum()) if len(unique) else 0

@@ -64,9 +64,8 @@ def _sizes(place: Path, rows: int, dim: int, repeats: int) -> None:
         holes = run_function("find_black_holes", [str(folder)], repeats)
         scan = run_command([*CLI, "scan", str(folder), "--out", str(place / "report")], repeats)
         n_bytes = n * dim * 2
-        print(
-            f"| {n:,} | {n_bytes / 1e6:,.0f} | {holes.seconds:.4f} | {holes.seconds * 1e9 / n_bytes:.3f} | {scan.seconds:.2f} |"
-        )
+        a_byte = holes.seconds * 1e9 / n_bytes
+        print(f"| {n:,} | {n_bytes / 1e6:,.0f} | {holes.seconds:.4f} | {a_byte:.3f} | {scan.seconds:.2f} |")
         shutil.rmtree(folder)
 
 

@@ -6,7 +6,9 @@ float32 words are counted in two halves, which is enough for every marginal aske
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -56,8 +58,10 @@ class BitCensus:
         return float(np.arange(len(self.exponents)) @ self.exponents / total) if total else None
 
     @property
-    def unused_mantissa_bits(self) -> int:
+    def unused_mantissa_bits(self) -> int | None:
         """Lowest mantissa bits that are clear in every element: 16 says bfloat16 numbers kept as float32."""
+        if not self.n_elements:
+            return None
         used = np.flatnonzero(self.mantissa_ones)
         return int(used[0]) if used.size else self.format.mantissa_bits
 
@@ -140,9 +144,9 @@ def census_bits(embedding: Embedding, holes: BlackHoles) -> tuple[BitCensus, Bit
     for start, stop in embedding.spans():
         everything.add(words[start:stop], 1)
     inside = _Tally.empty(fmt)
-    for hole in holes.holes:
-        if not hole.is_zero:
-            inside.add(words[hole.representative], hole.population)
+    for population, rows in _rows_by_population(holes):
+        for start, stop in embedding.spans(len(rows)):
+            inside.add(words[rows[start:stop]], population)
     rest = _Tally(fmt, everything.high - inside.high, everything.low - inside.low)
     return everything.census("all"), inside.census("in-hole"), rest.census("rest")
 
@@ -181,6 +185,13 @@ def compare_hole_exponents(embedding: Embedding, holes: BlackHoles) -> ExponentA
     exponents = embedding.float_format.exponents(words[rows])
     differing = np.flatnonzero((exponents != exponents[0]).any(axis=0))
     return ExponentAgreement(embedding.dim, tuple(int(d) for d in differing))
+
+
+def _rows_by_population(holes: BlackHoles) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Each population that occurs, with one row of every non-zero hole of it: fewer passes than one a hole."""
+    solid = [hole for hole in holes.holes if not hole.is_zero]
+    for population, group in groupby(solid, key=lambda hole: hole.population):
+        yield population, np.array([hole.representative for hole in group])
 
 
 @dataclass(slots=True)

@@ -147,11 +147,12 @@ class Embedding:
             digest.update(self.rows_bytes[start:stop].data)
         return digest.hexdigest()
 
-    def spans(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
-        """Row ranges that together cover the matrix, each of about ``block_bytes`` stored bytes."""
+    def spans(self, n_rows: int | None = None, *, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
+        """Ranges that together cover ``n_rows`` rows (all of the matrix's if None), each of about a block's bytes."""
         step = max(1, block_bytes // self.row_bytes)
-        for start in range(0, self.n_rows, step):
-            yield start, min(start + step, self.n_rows)
+        total = self.n_rows if n_rows is None else n_rows
+        for start in range(0, total, step):
+            yield start, min(start + step, total)
 
     def values(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
         """The values of rows ``start`` to ``stop``, ``float32[rows, dim]``: exact, or dequantised."""
@@ -176,6 +177,9 @@ class Embedding:
         cls, array: Any, *, role: Role = "unknown", tensor: str = "embedding", source: Source | None = None
     ) -> Embedding:
         """An embedding over the bits of a numpy, ml_dtypes or torch matrix.
+
+        Where the matrix is contiguous and on the CPU this is a view of its memory: scan before the next
+        training step changes it, or pass a copy.
 
         Args:
             array: a two-dimensional array or tensor of bfloat16, float16, float32 or float8.

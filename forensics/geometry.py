@@ -6,13 +6,14 @@ Rows that hold an infinity or a nan have no norm and are left out of every centr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.black_holes import BlackHoles
+from forensics.black_holes import BlackHole, BlackHoles
 from forensics.embedding import Embedding
 
 Vector = NDArray[np.float64]
@@ -53,6 +54,9 @@ class CentroidPair:
         in_hole_norm, rest_norm: norms of the centroids.
         angle_deg: angle between them; None where a centroid is missing or zero.
         distance: norm of their difference.
+
+    In the centred frame under "tokens" the two centroids are opposite by construction (their weighted sum is
+    zero): only the norms say anything there.
     """
 
     weighting: Literal["tokens", "distinct"]
@@ -95,21 +99,22 @@ def measure_geometry(embedding: Embedding, holes: BlackHoles) -> Geometry:
     """Row norms, centroids and angles; one pass over the matrix, a block of rows at a time."""
     in_hole = in_hole_mask(holes)
     norms, rest_sum, n_rest = _norms_and_rest(embedding, in_hole)
-    finite = np.isfinite(norms)
-    rows = [hole.representative for hole in holes.holes]
-    hole_rows = _as_float64(embedding.values_of(np.array(rows, dtype=np.int64)))
-    counted = [i for i, hole in enumerate(holes.holes) if not hole.is_zero and finite[hole.representative]]
-    populations = np.array([holes.holes[i].population for i in counted], dtype=np.float64)
-    inside_sum = populations @ hole_rows[counted]
-    n_inside = int(populations.sum())
     zero_copies = sum(hole.population - 1 for hole in holes.holes if hole.is_zero)
+    weighted, distinct = np.zeros(embedding.dim), np.zeros(embedding.dim)
+    n_inside = n_distinct = 0
+    for hole, row in _hole_rows(embedding, holes):
+        if not hole.is_zero and np.isfinite(norms[hole.representative]):
+            weighted += hole.population * row
+            distinct += row
+            n_inside += hole.population
+            n_distinct += 1
     n_finite = n_inside + n_rest
-    mean = (inside_sum + rest_sum) / n_finite if n_finite else None
+    mean = (weighted + rest_sum) / n_finite if n_finite else None
     rest = rest_sum / n_rest if n_rest else None
     pairs = {
-        "tokens": (inside_sum / n_inside if n_inside else None, rest),
+        "tokens": (weighted / n_inside if n_inside else None, rest),
         "distinct": (
-            hole_rows[counted].mean(axis=0) if counted else None,
+            distinct / n_distinct if n_distinct else None,
             rest_sum / (n_rest - zero_copies) if n_rest else None,
         ),
     }
@@ -127,7 +132,7 @@ def measure_geometry(embedding: Embedding, holes: BlackHoles) -> Geometry:
         ),
         vocabulary_mean_norm=_norm(mean),
         centroids=centroids,
-        hole_angles_deg=tuple(angle_deg(row, rest) for row in hole_rows),
+        hole_angles_deg=tuple(angle_deg(row, rest) for _, row in _hole_rows(embedding, holes)),
     )
 
 
@@ -164,6 +169,14 @@ def _norms_and_rest(embedding: Embedding, in_hole: NDArray[np.bool_]) -> tuple[V
         total += block.sum(axis=0)
     squares[~np.isfinite(squares)] = np.nan
     return np.sqrt(squares), total, n_rest
+
+
+def _hole_rows(embedding: Embedding, holes: BlackHoles) -> Iterator[tuple[BlackHole, Vector]]:
+    """Each hole with its row, a block of holes at a time: a matrix can be nothing but pairs."""
+    for start, stop in embedding.spans(len(holes)):
+        chosen = holes.holes[start:stop]
+        rows = np.array([hole.representative for hole in chosen], dtype=np.int64)
+        yield from zip(chosen, _as_float64(embedding.values_of(rows)), strict=True)
 
 
 def _as_float64(values: NDArray[np.float32]) -> Vector:

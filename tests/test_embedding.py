@@ -252,7 +252,7 @@ def test_parts_of_the_matrix():
 @given(rows=st.integers(1, 60), dim=st.integers(1, 9), block=st.integers(1, 200))
 def test_spans_cover_the_rows_once_and_in_order(rows, dim, block):
     embedding = Embedding.from_array(np.zeros((rows, dim), np.float16))
-    spans = list(embedding.spans(block))
+    spans = list(embedding.spans(block_bytes=block))
     assert [i for start, stop in spans for i in range(start, stop)] == list(range(rows))
     widest = max(stop - start for start, stop in spans)
     assert widest == 1 or widest * embedding.row_bytes <= block
@@ -270,7 +270,7 @@ def test_blocks_cover_a_matrix_of_more_than_one_block():
 
 def test_a_row_wider_than_a_block_is_a_block_of_its_own():
     embedding = Embedding.from_array(np.zeros((3, 40), np.float32))
-    assert list(embedding.spans(16)) == [(0, 1), (1, 2), (2, 3)]
+    assert list(embedding.spans(block_bytes=16)) == [(0, 1), (1, 2), (2, 3)]
 
 
 # Quantised matrices

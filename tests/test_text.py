@@ -133,11 +133,6 @@ def test_columns_are_aligned_and_lines_have_no_trailing_blanks():
     assert align([]) == ""
 
 
-def test_rows_of_different_lengths_are_an_error():
-    with pytest.raises((ValueError, IndexError)):
-        align([("a", "b"), ("a",)])
-
-
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
@@ -160,4 +155,3 @@ def test_numbers_for_people(value, shown):
 def test_numpys_floats_are_floats():
     assert number(np.float64(0.25)) == "0.25"
     assert number(3.14159265, 3) == "3.14"
-    assert number(float("inf")) in ("inf", "-")

@@ -14,6 +14,7 @@ from forensics.checkpoint.naming import role_by_name
 from forensics.checkpoint.safetensors_file import read_safetensors
 from forensics.checkpoint.stored import StoredTensor
 from forensics.checkpoint.tokenizer_files import find_vocabulary
+from forensics.checkpoint.torch_zip import read_torch_zip
 from forensics.errors import CheckpointError, ForensicsError, SourceError, UnsafeFileError
 from forensics.vocabulary import Vocabulary
 
@@ -60,8 +61,6 @@ def _read_file(path: Path) -> Contents:
 def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
     """By content where it is unmistakable, then by ending."""
     if _starts_with(path, b"PK\x03\x04") or path.suffix in (".bin", ".pt", ".pth"):
-        from forensics.checkpoint.torch_zip import read_torch_zip
-
         return read_torch_zip
     if path.suffix == ".safetensors" or _starts_with(path, b"{", offset=8):
         return read_safetensors

@@ -61,7 +61,8 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     if not raw.startswith(b"{"):
         raise _bad(path, "header does not start with '{'")
     header = parse_json(raw, f"{path.name}: safetensors header")
-    if not _is_text_map(header.pop(METADATA, None) or {}):
+    metadata = header.pop(METADATA, None)
+    if metadata is not None and not _is_text_map(metadata):
         raise _bad(path, f"{METADATA} is not a mapping of text to text")
     tensors = {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}
     _check_coverage(path, tensors, 8 + length, size)

@@ -1,21 +1,20 @@
 """The pickle inside a torch checkpoint, run by a machine that can describe tensors and do nothing else.
 
-A pickle is a program. The machine knows the opcodes that ``torch.save`` writes and the globals that state
-dicts name; each global stands for something of this module, so nothing of the file's choosing is imported,
-called or changed. What no tensor hangs on (lists, sets, fractions, bytes) is read past and not kept.
+A pickle is a program. The machine knows the opcodes that ``torch.save`` writes and the globals of
+``torch_globals``, so nothing of the file's choosing is imported, called or changed. What no tensor hangs on
+(lists, sets, fractions, bytes) is read past and not kept.
 
 References:
-    CPython's Lib/pickletools.py (opcodes); torch/_utils.py (arguments of the rebuild functions);
-    torch/serialization.py (persistent ids of storages).
+    CPython's Lib/pickletools.py (opcodes).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from forensics.checkpoint.torch_globals import GLOBALS, ITEMSIZE, OPAQUE, PickledStorage, TensorClass, is_count
 from forensics.errors import CheckpointError, UnsafeFileError
 
 # Why not pickle.Unpickler with a strict find_class: before any global is asked for, the C one allocates its
@@ -24,113 +23,6 @@ from forensics.errors import CheckpointError, UnsafeFileError
 
 MAX_OPCODES = 8_000_000
 """A tensor takes 45 to 55; an opcode can make the machine hold near 100 bytes, so that a bomb stays under 1 GB."""
-
-MAX_RANK = 64
-"""Dimensions of a tensor; torch's own iterators stop there."""
-
-ITEMSIZE: dict[str, int] = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "complex128": 16, "complex64": 8,
-    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
-    "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
-}  # fmt: skip
-"""Bytes per element of the torch dtypes that a state dict may name."""
-
-_STORAGES = {
-    "Double": "float64", "Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64",
-    "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
-    "ComplexDouble": "complex128", "ComplexFloat": "complex64",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class PickledStorage:
-    """The zip entry ``data/<key>``: ``n_bytes`` that hold elements of ``type_name``."""
-
-    key: str
-    type_name: str
-    n_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class PickledTensor:
-    """A view into a storage, in elements; not ``as_stored`` where it stands for negated or conjugated values."""
-
-    storage: PickledStorage
-    type_name: str
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    as_stored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Class:
-    """A storage class or dtype, as its element type; or a tensor class, of which nothing needs to be known."""
-
-    type_name: str = ""
-
-
-_OPAQUE = object()
-
-
-def _is_count(number: object) -> bool:
-    # The exact type, because True is an int too; below 2^63 as in torch, so that products stay short.
-    return type(number) is int and 0 <= number < 1 << 63
-
-
-def _tensor(args: tuple[Any, ...]) -> PickledTensor:
-    """(storage, offset, shape, stride, grad, hooks[, dtype][, metadata]); a dtype comes with untyped storages."""
-    match args:
-        # Eight at most: a memoised tuple of millions could else be copied with every call.
-        case (PickledStorage() as storage, offset, tuple() as shape, tuple() as stride, *rest) if len(args) <= 8:
-            name, metadata = storage.type_name, rest[2:]
-            if metadata and isinstance(metadata[0], _Class):
-                name, metadata = metadata[0].type_name, metadata[1:]
-            sound = name in ITEMSIZE and len(shape) == len(stride) <= MAX_RANK
-            if sound and all(map(_is_count, (offset, *shape, *stride))):
-                return PickledTensor(storage, name, offset, shape, stride, not any(metadata))
-    raise CheckpointError("rebuilds a tensor from wrong arguments")
-
-
-def _parameter(args: tuple[Any, ...]) -> PickledTensor:
-    if args and isinstance(args[0], PickledTensor):
-        return args[0]
-    raise CheckpointError("makes a parameter from what is not a tensor")
-
-
-def _tensor_with_attributes(args: tuple[Any, ...]) -> PickledTensor:
-    match args:
-        # That one function only: if it could call itself, its arguments could nest without end.
-        case (function, _Class(""), tuple() as inner, *_) if function == _tensor:
-            return _tensor(inner)
-    raise CheckpointError("rebuilds a tensor with attributes from wrong arguments")
-
-
-def _mapping(args: tuple[Any, ...]) -> dict[str, Any]:
-    if args:
-        raise CheckpointError("fills an OrderedDict as no Python 3 does")
-    return {}
-
-
-def _opaque(_: tuple[Any, ...]) -> object:
-    return _OPAQUE
-
-
-_GLOBALS: dict[str, object] = {
-    "collections OrderedDict": _mapping,
-    **{f"torch._utils _rebuild_tensor{version}": _tensor for version in ("", "_v2", "_v3")},
-    **{f"torch._utils _rebuild_parameter{version}": _parameter for version in ("", "_with_state")},
-    "torch._tensor _rebuild_from_type_v2": _tensor_with_attributes,
-    "torch Tensor": _Class(),
-    "torch.storage UntypedStorage": _Class("uint8"),
-    **{f"torch {name}Storage": _Class(element) for name, element in _STORAGES.items()},
-    **{f"torch {name}": _Class(name) for name in ITEMSIZE},
-    # What training checkpoints hold beside tensors: shapes, devices, layouts, schedules, bytes and sets.
-    **dict.fromkeys(
-        ("torch Size", "torch device", "torch.serialization _get_layout", "collections Counter",
-         "_codecs encode", "__builtin__ set", "builtins set"), _opaque,
-    ),
-}  # fmt: skip
 
 
 def run_pickle(raw: bytes, where: str) -> object:
@@ -192,7 +84,7 @@ class _Machine:
 
     def pass_over(self, n_bytes: int) -> None:
         self.take(n_bytes)
-        self.push(_OPAQUE)
+        self.push(OPAQUE)
 
     def pop_items(self, n_items: int) -> list[Any]:
         return [self.stack.pop() for _ in range(n_items)][::-1]
@@ -209,12 +101,12 @@ class _Machine:
         self.memo[index] = self.stack[-1]
 
     def add_items(self, items: list[Any]) -> None:
-        if items and self.stack[-1] is not _OPAQUE:
+        if items and self.stack[-1] is not OPAQUE:
             raise CheckpointError("adds items to what is not a list or set")
 
     def set_items(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if target is _OPAQUE:
+        if target is OPAQUE:
             return
         if not isinstance(target, dict) or len(items) % 2:
             raise CheckpointError("sets items of what is not a dictionary")
@@ -233,10 +125,10 @@ class _Machine:
 
     def push_global(self, module: object, name: object) -> None:
         known = f"{module} {name}" if isinstance(module, str) and isinstance(name, str) else ""
-        if known not in _GLOBALS:
+        if known not in GLOBALS:
             named = known.replace(" ", ".", 1)[:120]
             raise UnsafeFileError(f"names the global {named!r}, which no state dict needs")
-        self.push(_GLOBALS[known])
+        self.push(GLOBALS[known])
 
     def reduce(self) -> None:
         function, args = self.pop_items(2)
@@ -251,7 +143,7 @@ class _Machine:
 
     def push_storage(self) -> None:
         match self.stack.pop():
-            case ("storage", _Class(type_name), str() as key, str(), n) if type_name and _is_count(n):
+            case ("storage", TensorClass(type_name), str() as key, str(), n) if type_name and is_count(n):
                 storage = PickledStorage(key, type_name, n * ITEMSIZE[type_name])
                 if self.storages.setdefault(key, storage) != storage:
                     raise CheckpointError(f"describes the storage {key[:80]!r} in two ways")
@@ -275,8 +167,8 @@ _ACTIONS: dict[bytes, Callable[[_Machine], object]] = {
     b"B": lambda m: m.pass_over(m.number(4)),
     b"\x8c": lambda m: m.push(m.take(m.number(1)).decode()),  # SHORT_BINUNICODE
     b"X": lambda m: m.push(m.take(m.number(4)).decode()),
-    b"]": lambda m: m.push(_OPAQUE),  # EMPTY_LIST
-    b"\x8f": lambda m: m.push(_OPAQUE),  # EMPTY_SET
+    b"]": lambda m: m.push(OPAQUE),  # EMPTY_LIST
+    b"\x8f": lambda m: m.push(OPAQUE),  # EMPTY_SET
     b"}": lambda m: m.push({}),
     b")": lambda m: m.push(()),
     b"\x85": lambda m: m.push(tuple(m.pop_items(1))),

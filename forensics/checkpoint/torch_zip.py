@@ -22,7 +22,8 @@ from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from forensics.checkpoint.stored import StoredTensor
-from forensics.checkpoint.torch_pickle import ITEMSIZE, PickledTensor, run_pickle
+from forensics.checkpoint.torch_globals import ITEMSIZE, PickledTensor
+from forensics.checkpoint.torch_pickle import run_pickle
 from forensics.errors import CheckpointError, UnsafeFileError
 from forensics.formats import FORMATS
 

@@ -275,7 +275,6 @@ UNSAFE = [
     "a\0b",
     "\x1b[2Jx.safetensors",
     "x\u202e.safetensors",
-    "\ud800.safetensors",
 ]
 
 
@@ -292,6 +291,14 @@ def test_a_shard_name_that_leads_elsewhere(sharded, tensor, shard):
 @pytest.mark.parametrize("shard", ["a.safetensors", "part/a.safetensors", "..a", "a..b", "Modell-\u00e4.safetensors"])
 def test_a_shard_name_inside_the_folder(shard):
     check_shard_name(shard, INDEX)
+
+
+def test_half_a_surrogate_pair_is_no_shard_name(sharded):
+    write_index(sharded, {**weight_map_of(sharded), E_IN: "\ud800.safetensors"})
+    with pytest.raises(CheckpointError, match="surrogates not allowed"):
+        open_checkpoint(sharded)
+    with pytest.raises(UnsafeFileError):
+        check_shard_name("\ud800.safetensors", INDEX)
 
 
 def test_a_shard_name_longer_than_the_file_system_takes(sharded):

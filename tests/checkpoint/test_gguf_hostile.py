@@ -186,9 +186,9 @@ def test_absurd_strings_are_refused(refused, length):
 @pytest.mark.parametrize("length", [300, 2**31, 2**40, 2**61, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("kind", [*SCALARS, STRING, ARRAY])
 def test_absurd_arrays_are_refused_before_they_are_made(refused, kind, length):
-    refused(
-        header([entry("k", ARRAY, array(kind, length, bytes(64)))]), r"claims .* at byte \d+, the file has \d+ bytes"
-    )
+    what = "bytes" if kind in SCALARS else "an array of"
+    raw = header([entry("k", ARRAY, array(kind, length, bytes(64)))])
+    refused(raw, rf"claims .*{what}.* at byte \d+, the file has \d+ bytes")
 
 
 def test_the_header_of_a_large_file_is_bounded_too(tmp_path):
@@ -362,7 +362,7 @@ def test_an_architecture_that_is_no_name(tmp_path):
 @pytest.mark.parametrize(
     "kinds",
     [
-        (ARRAY, array(5, 1, bytes(4))),
+        (ARRAY, array(5, 1, struct.pack("<i", 3))),
         (ARRAY, array(STRING, 2, string("a") * 2)),
         (ARRAY, array(6, 2, struct.pack("<ff", float("nan"), 3))),
         (STRING, string("normal")),

@@ -519,6 +519,11 @@ REAL = {
         {"vocab_size": 32000, "hidden_size": 4096},
         ("model.embed_tokens.weight", None),
     ),
+    "a narrow table with a wide head": (
+        {"embeddings.word_embeddings.weight": (32000, 128), "lm_head.weight": (32000, 768), "head.weight": (2, 128)},
+        {},
+        ("embeddings.word_embeddings.weight", "lm_head.weight"),
+    ),
     "ctrl, a name that says nothing": (
         {"transformer.w.weight": (246534, 1280), "transformer.h.0.ffn.0.weight": (8192, 1280)},
         {"vocab_size": 246534, "n_embd": 1280},

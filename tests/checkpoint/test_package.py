@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -115,6 +117,11 @@ def test_what_is_no_package(site, module):
     (site / "lone_module.py").write_text(EXPLODES)
     message = refused(module, f"^pkg:{module}: no installed package of that name")
     assert f"pip install --no-deps {module.replace('_', '-')}" in message
+
+
+def test_a_module_that_was_made_and_not_found(monkeypatch):
+    monkeypatch.setitem(sys.modules, "made_by_hand", types.ModuleType("made_by_hand"))
+    refused("made_by_hand", "no installed package of that name")
 
 
 @pytest.mark.parametrize(

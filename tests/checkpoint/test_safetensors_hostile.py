@@ -28,6 +28,14 @@ def file_of(header, data=b""):
     return len(text).to_bytes(8, "little") + text + data
 
 
+def put(path, content):
+    """Writes a file without emptying it first, which on some file systems takes a millisecond."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.pwrite(handle, content, 0)
+    os.ftruncate(handle, len(content))
+    os.close(handle)
+
+
 VALID = file_of({"a": entry("BF16", (3, 2), (0, 12)), "b": entry("F32", (1, 2), (12, 20))}, bytes(range(20)))
 
 
@@ -46,7 +54,7 @@ def assert_one_line(error):
 
 def refusal(path, content):
     """The error that reading these bytes ends in."""
-    path.write_bytes(content)
+    put(path, content)
     with pytest.raises(CheckpointError) as caught:
         read_safetensors(path)
     assert_one_line(caught.value)
@@ -205,6 +213,7 @@ HOSTILE = {
     "gap last": ({"a": entry()}, b"12", "tensors end at byte"),
     "no tensors but data": ({}, b"1", "tensors end at byte"),
     "metadata list": ({"__metadata__": []}, b"", "__metadata__"),
+    "metadata false": ({"__metadata__": False}, b"", "__metadata__"),
     "metadata string": ({"__metadata__": "x"}, b"", "__metadata__"),
     "metadata number": ({"__metadata__": {"a": 1}}, b"", "__metadata__"),
     "metadata nested": ({"__metadata__": {"a": {"b": "c"}}}, b"", "__metadata__"),
@@ -213,7 +222,7 @@ HOSTILE = {
     "metadata tensor": ({"__metadata__": entry()}, b"1", "__metadata__"),
     "long name": ({"n" * 10**5: None}, b"", "lacks one of"),
     "name of lines": ({"a\n\r\x1b[31m\u2028b": None}, b"", r"tensor 'a\n\r\x1b[31m\u2028b'"),
-    "many dimensions": (field(shape="[" + "1," * 10**5 + "2]"), b"1", "larger than the file"),
+    "many dimensions": (field(shape="[" + "1," * 10**5 + "2]"), b"1", "needs 2 bytes for U8"),
 }  # fmt: skip
 
 
@@ -355,7 +364,7 @@ SAME = {
 def test_a_known_difference_is_as_it_is_known(path, case):
     header, data, we, they = KNOWN_DIFFERENCES[case]
     content = file_of(header, data)
-    path.write_bytes(content)
+    put(path, content)
     assert (ours(path) is not None, theirs(content) is not None) == (we, they)
     assert excused(content)
 
@@ -364,7 +373,7 @@ def test_a_known_difference_is_as_it_is_known(path, case):
 def test_both_libraries_agree_on_what_is_odd_but_settled(path, case):
     header, data, taken = SAME[case]
     content = file_of(header, data)
-    path.write_bytes(content)
+    put(path, content)
     assert ours(path) == theirs(content)
     assert (ours(path) is not None) == taken
 
@@ -398,7 +407,7 @@ def test_thousands_of_files_with_several_bytes_changed_end_well(path):
         where = rng.integers(8, len(content) - 20, rng.integers(1, 6))
         content[where] = rng.choice(interesting, len(where))
         changed = content.tobytes()
-        path.write_bytes(changed)
+        put(path, changed)
         assert ours(path) == theirs(changed) or excused(changed), changed
 
 
@@ -423,13 +432,13 @@ entries = st.one_of(
 names = st.one_of(st.sampled_from(["a", "b", "__metadata__", ""]), st.text(max_size=3))
 
 
-@settings(max_examples=1500)
+@settings(max_examples=700)
 @given(header=st.dictionaries(names, entries, max_size=3), n_bytes=st.integers(0, 8))
 @example({"a": entry("BF16", (2,), (0, 4)), "b": entry("F32", (), (4, 8))}, 8)
 def test_any_header_that_is_json_ends_well(tmp_path_factory, header, n_bytes):
     path = tmp_path_factory.getbasetemp() / NAME
     content = file_of(header, bytes(n_bytes))
-    path.write_bytes(content)
+    put(path, content)
     assert ours(path) == theirs(content) or excused(content), content
 
 
@@ -459,7 +468,7 @@ def tiled(draw):
 @given(tiled())
 def test_any_file_with_at_most_one_lie_ends_well(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / NAME
-    path.write_bytes(content)
+    put(path, content)
     assert ours(path) == theirs(content) or excused(content), content
 
 
@@ -469,7 +478,7 @@ def test_any_file_with_at_most_one_lie_ends_well(tmp_path_factory, content):
 @example(b"\x02" + bytes(7) + b"{}")
 def test_any_bytes_end_well(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / NAME
-    path.write_bytes(content)
+    put(path, content)
     assert ours(path) == theirs(content) or excused(content)
 
 
