@@ -65,8 +65,9 @@ def notebook_steps(folder: Path, out: Path) -> int:
     values = weight.to(torch.float32)
     norms = values.norm(dim=1)
     plt.figure()
-    plt.hist(norms[~mask].numpy(), bins=100, log=True)
-    plt.hist(norms[mask].numpy(), bins=100, log=True)
+    span = (0.0, float(norms.max()))  # the holes' norms are too alike to make bins of their own
+    plt.hist(norms[~mask].numpy(), bins=100, range=span, log=True)
+    plt.hist(norms[mask].numpy(), bins=100, range=span, log=True)
     plt.savefig(out / "norms.png")
 
     exponents = (bits.to(torch.int32) >> 7) & 0xFF

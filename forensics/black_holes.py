@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,11 +155,13 @@ def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
     Sorts one half alone (fast, in place of a 128-bit sort of every row) and looks closer only at the few
     rows whose half occurs twice.
     """
-    half = np.sort(digests[:, 0])
-    repeated = half[1:][half[1:] == half[:-1]]
+    half = np.ascontiguousarray(digests[:, 0])
+    ranked = np.sort(half)
+    repeated = np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
     if not repeated.size:
         return []
-    suspects = np.flatnonzero(np.isin(digests[:, 0], repeated))
+    nearest = repeated[np.minimum(np.searchsorted(repeated, half), len(repeated) - 1)]
+    suspects = np.flatnonzero(nearest == half)
     keys = digests[suspects]
     order = np.lexsort((suspects, keys[:, 1], keys[:, 0]))
     starts = np.flatnonzero(np.r_[True, (keys[order][1:] != keys[order][:-1]).any(axis=1)])
@@ -168,15 +171,20 @@ def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
 
 def _split_by_bytes(rows_of: Rows, candidates: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """The groups of truly equal rows among candidates, each of two or more tokens."""
-    groups = []
-    while len(candidates) > 1:
-        first = rows_of(candidates[:1])
-        step = max(1, 4 * BLOCK_BYTES // first.size)
-        stretches = [candidates[i : i + step] for i in range(0, len(candidates), step)]
-        same = np.concatenate([(rows_of(stretch) == first).all(axis=1) for stretch in stretches])
-        if same.sum() > 1:
-            groups.append(candidates[same])
-        candidates = candidates[~same]
+    if len(candidates) < 2:
+        return []
+    first = rows_of(candidates[:1])
+    step = max(1, 4 * BLOCK_BYTES // first.size)
+    stretches = [candidates[i : i + step] for i in range(0, len(candidates), step)]
+    same = np.concatenate([(rows_of(stretch) == first).all(axis=1) for stretch in stretches])
+    groups = [candidates[same]] if same.sum() > 1 else []
+    # The rest only shares a digest. A cryptographic one tells them apart, so that no crafted file can make
+    # every row be held against every other.
+    others: dict[bytes, list[int]] = {}
+    for token in candidates[~same]:
+        others.setdefault(blake2b(rows_of(np.array([token])).data).digest(), []).append(int(token))
+    for ids in others.values():
+        groups += _split_by_bytes(rows_of, np.array(ids))
     return groups
 
 

@@ -170,6 +170,12 @@ def test_the_spelling_is_what_the_steps_say(tmp_path, document, spelling):
     assert find_vocabulary(tmp_path).spelling == spelling
 
 
+@pytest.mark.parametrize("model", [{"type": "Unigram"}, {"type": "BPE", "byte_fallback": True}])
+def test_the_spelling_is_what_the_model_says(tmp_path, model):
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {**model, "vocab": {"a": 0}}}))
+    assert find_vocabulary(tmp_path).spelling == "sentencepiece"
+
+
 def test_steps_that_nest_deeply(tmp_path):
     step = {"type": "ByteLevel"}
     for _ in range(300):
