@@ -67,6 +67,6 @@ def number(value: float | int | str | None, digits: int = 6) -> str:
     """A figure for people: thousands separated, floats to significant digits, a dash where undefined."""
     if isinstance(value, str):
         return value
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}g}"

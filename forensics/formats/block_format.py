@@ -46,7 +46,8 @@ class BlockFormat:
         from gguf.quants import dequantize
 
         try:
-            values = dequantize(rows, GGMLQuantizationType(self.code))
+            with np.errstate(all="ignore"):  # a scale can be any float16, infinities and nans among them
+                values = dequantize(rows, GGMLQuantizationType(self.code))
         except NotImplementedError as error:
             raise FormatError(
                 f"{self.name} blocks cannot be turned into numbers by the installed gguf package",

@@ -62,4 +62,6 @@ def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> M
 def initializer_range(checkpoint: Checkpoint) -> float | None:
     """The standard deviation that the config says weights were drawn with, or None."""
     value = text_config(checkpoint.config).get("initializer_range")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
+    # A hostile config can hold any JSON number: only a positive float's range means something here.
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain and 0 < value < 1e30 else None
