@@ -14,10 +14,11 @@ ROOT = Path(__file__).parent.parent
 
 # A module may import modules of its own room and of rooms on earlier lines, nothing else.
 ORDER = [
-    ["errors", "measures", "text"],
+    ["errors", "gaps", "measures", "text"],
     ["formats"],
     ["embedding"],
     ["bits", "black_holes", "geometry"],
+    ["lattice"],
     ["vocabulary"],
     ["checkpoint"],
     ["synthetic"],
@@ -30,7 +31,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # bits and geometry speak of holes; nothing else crosses within a line.
 SIDEWAYS = {("bits", "black_holes"), ("geometry", "black_holes")}
 
-HEAVY = {"torch", "transformers", "pandas", "scipy", "matplotlib", "gguf", "huggingface_hub", "tokenizers"}
+HEAVY = {"torch", "transformers", "pandas", "scipy", "matplotlib", "gguf", "huggingface_hub", "networkx", "tokenizers"}
 
 
 def modules():

@@ -62,6 +62,7 @@ def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> M
 def initializer_range(checkpoint: Checkpoint) -> float | None:
     """The standard deviation that the config says weights were drawn with, or None."""
     value = text_config(checkpoint.config).get("initializer_range")
-    # A hostile config can hold any JSON number: only a positive float's range means something here.
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain and 0 < value < 1e30 else None
+    # A hostile config can hold any JSON value: only a positive number of a float's size means something here.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
+        return None
+    return float(value)
