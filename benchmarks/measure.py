@@ -21,6 +21,7 @@ class Result:
 
     seconds: float
     megabytes: float
+    answer: str = ""
 
 
 def anonymous_kb(pid: int) -> int:
@@ -34,7 +35,10 @@ def anonymous_kb(pid: int) -> int:
 def run_function(name: str, arguments: Sequence[str], repeats: int) -> Result:
     """Times ``benchmarks.child``'s function of that name, without start-up and imports."""
     runs = [_run_child(name, arguments) for _ in range(repeats)]
-    return Result(statistics.median(r.seconds for r in runs), max(r.megabytes for r in runs))
+    answers = {r.answer for r in runs}
+    if len(answers) > 1:
+        raise SystemExit(f"{name} gave different answers: {answers}")
+    return Result(statistics.median(r.seconds for r in runs), max(r.megabytes for r in runs), answers.pop())
 
 
 def _run_child(name: str, arguments: Sequence[str]) -> Result:
@@ -49,7 +53,7 @@ def _run_child(name: str, arguments: Sequence[str]) -> Result:
         output = child.stdout.read().split()
         if child.returncode:
             raise SystemExit(f"{name} failed")
-    return Result(float(output[-1]), (peak - before) / 1024)
+    return Result(float(output[-1]), (peak - before) / 1024, output[-2])
 
 
 def run_command(command: Sequence[str], repeats: int, environment: Mapping[str, str] | None = None) -> Result:
@@ -58,12 +62,11 @@ def run_command(command: Sequence[str], repeats: int, environment: Mapping[str, 
     for _ in range(repeats):
         start = time.perf_counter()
         env = {**os.environ, **(environment or {})}
-        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL) as child:
             peaks.append(_watch(child))
             seconds.append(time.perf_counter() - start)
             if child.returncode:
-                assert child.stderr is not None
-                raise SystemExit(child.stderr.read().decode())
+                raise SystemExit(f"{' '.join(command)} failed")
     return Result(statistics.median(seconds), max(peaks) / 1024)
 
 

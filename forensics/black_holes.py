@@ -36,7 +36,7 @@ class BlackHole:
     Attributes:
         id: 1 for the most populated; ties by first token id.
         token_ids: ``int64[population]``, ascending.
-        is_zero: every stored bit of the row is zero.
+        is_zero: every number of the row is zero, whatever its stored bits.
     """
 
     id: int
@@ -122,7 +122,7 @@ def find_black_holes(embedding: Embedding, *, digest: Digest = xxhash.xxh3_128_d
         for candidates in _equal_digests(np.frombuffer(digests, np.uint64).reshape(-1, 2))
         for group in _split_by_bytes(rows.__getitem__, candidates)
     ]
-    return _number(groups, embedding.n_rows, lambda token: not rows[token].any())
+    return _number(groups, embedding.n_rows, lambda token: _is_zero(embedding, token))
 
 
 def find_equal_values(embedding: Embedding) -> BlackHoles:
@@ -146,7 +146,12 @@ def find_equal_values(embedding: Embedding) -> BlackHoles:
         for candidates in _equal_digests(np.frombuffer(b"".join(pieces), np.uint64).reshape(-1, 2))
         for group in _split_by_bytes(rows_of, candidates[~has_nan[candidates]])
     ]
-    return _number(groups, embedding.n_rows, lambda token: not embedding.values(token, token + 1).any())
+    return _number(groups, embedding.n_rows, lambda token: _is_zero(embedding, token))
+
+
+def _is_zero(embedding: Embedding, token: int) -> bool:
+    # By value: ggml's 4-bit blocks store a zero row as bits that are not zero, and -0.0 has its sign bit set.
+    return not embedding.values(token, token + 1).any()
 
 
 def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:

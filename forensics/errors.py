@@ -59,13 +59,13 @@ class SourceError(ForensicsError, ValueError):
     """A SOURCE that cannot be understood or is not there."""
 
 
+class SelectionError(ForensicsError, ValueError):
+    """A set of tokens that does not exist, or that a matrix does not have."""
+
+
 class OutputError(ForensicsError, OSError):
     """A report that could not be written."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         # OSError's constructor would take a second argument as an errno; keep to one.
         ForensicsError.__init__(self, message, hint=hint)
-
-
-class MissingPackageError(ForensicsError, ImportError):
-    """An optional package that this operation needs is not installed."""

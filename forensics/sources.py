@@ -18,6 +18,9 @@ from forensics.checkpoint import Checkpoint, assemble, find_in_package, read_pat
 from forensics.embedding import Embedding, Source
 from forensics.errors import SourceError, TensorNotFoundError
 
+_SNAPSHOT = re.compile(r"/models--(?:([^/]+)--)?([^/]+)/snapshots/([0-9a-f]{40})(?:/(.+))?$")
+"""A folder or file of the Hub's cache: organisation, model, commit, and what lies inside."""
+
 _HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w./-]+)?")
 
 
@@ -49,9 +52,7 @@ def open_checkpoint(source: str | os.PathLike[str], *, tensor: str | None = None
             )
     path = _local_path(source)
     contents = read_path(path)
-    # The name as given: in the Hub's cache a file is a link to one that is named by its hash.
-    name = path.name if path.name not in ("", "..") else path.resolve().name
-    return assemble(contents, Source("folder" if path.is_dir() else "file", name), tensor)
+    return assemble(contents, _local_source(path), tensor)
 
 
 def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, tensor: str | None = None) -> Embedding:
@@ -76,6 +77,20 @@ def _local_path(source: str | os.PathLike[str]) -> Path:
         return Path(source).expanduser()
     except RuntimeError as error:
         raise SourceError(f"{os.fspath(source)[:80]}: {error}", hint="write the path out") from error
+
+
+def _local_source(path: Path) -> Source:
+    """The last name of a path; for a snapshot in the Hub's cache, the model and its commit."""
+    kind = "folder" if path.is_dir() else "file"
+    # The name as given: in the Hub's cache a file is a link to one that is named by its hash.
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    snapshot = _SNAPSHOT.search(path.absolute().as_posix())
+    revision = None
+    if snapshot:
+        organisation, model, revision, inside = snapshot.groups()
+        name = "/".join(part for part in (organisation, model, inside) if part)
+    # A name that is not UTF-8 is kept as escapes: it goes into JSON and markdown.
+    return Source(kind, os.fsencode(name).decode("utf-8", errors="backslashreplace"), revision)
 
 
 def _open_planted(name: str, tensor: str | None) -> Checkpoint:

@@ -50,6 +50,8 @@ def make_case(name: str, source: str, install: str | None) -> str:
             if path.name not in LONG:
                 path.replace(folder / path.name)
     lines = [f"## [{name}]({name}/report.md)"]
+    if result.checkpoint.source.kind == "planted":
+        lines.append("Planted, not trained: the published structure of a larger model, with fewer ordinary rows.")
     lines += [f"{matrix.claim} {unused_sentence(result)}".strip() for matrix in result.matrices]
     commands = ([install] if install else []) + [f"forensics scan {source}"]
     lines.append("```sh\n" + "\n".join(commands) + "\n```")
@@ -65,8 +67,10 @@ def unused_sentence(result: Scan) -> str:
     if not named.any():
         return ""
     norms = result.matrices[0].geometry.norms[: len(named)]
+    shared = int(result.matrices[0].holes.mask[: len(named)][named].sum())
     return (
-        f"{named.sum():,} pieces are named `[unusedN]`; their rows all differ, and their norms are "
+        f"{named.sum():,} pieces are named `[unusedN]`; {shared or 'none'} of their rows equal another, and "
+        f"their norms are "
         f"{norms[named].mean():.3f} +- {norms[named].std():.3f} against {norms[~named].mean():.3f} +- "
         f"{norms[~named].std():.3f} for all other rows."
     )

@@ -62,18 +62,6 @@ def test_imports_go_one_way(path, room):
         assert allowed, f"{path.relative_to(ROOT)} imports {other}"
 
 
-def test_the_command_line_imports_only_the_public_rooms_above():
-    for path in (ROOT / "cli").rglob("*.py"):
-        for other in imported_rooms_of_cli(path):
-            assert other in LEVEL, f"{path.name} imports forensics.{other}"
-
-
-def imported_rooms_of_cli(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("forensics."):
-            yield node.module.split(".")[1]
-
-
 def modules_after(code):
     script = f"import sys\n{code}\nimport json; print(json.dumps(sorted(sys.modules)))"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'cli'}", "PATH": ""}
@@ -92,11 +80,15 @@ def test_help_is_light():
     assert not loaded & (HEAVY | {"numpy", "xxhash"})
 
 
-def test_finding_holes_needs_no_heavy_package(tmp_path):
-    code = (
-        "import forensics\nforensics.open_checkpoint, forensics.find_black_holes, forensics.scan, forensics.Embedding"
-    )
+def test_a_scan_of_floats_needs_no_heavy_package(tmp_path):
+    code = "import forensics\nforensics.scan(forensics.open_checkpoint('synth:healthy'))"
     assert not modules_after(code) & HEAVY
+
+
+def names_of(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 def test_torch_is_imported_in_one_place_only():
@@ -104,7 +96,7 @@ def test_torch_is_imported_in_one_place_only():
         str(path.relative_to(ROOT))
         for path, _ in modules()
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Import) and any(a.name.partition(".")[0] == "torch" for a in node.names)
+        if any(name.partition(".")[0] == "torch" for name in names_of(node))
     ]
     assert importers == ["forensics/embedding.py"]  # for a caller who already holds a torch tensor
 
@@ -134,7 +126,7 @@ def test_nothing_names_a_machine():
         pytest.skip("not a git checkout")
     for name in listed:
         path = ROOT / name
-        if path.suffix in (".py", ".md", ".toml", ".txt", ".json") and path.is_file():
+        if path.suffix not in (".png", ".safetensors") and path.is_file():
             text = path.read_text()
             for token in ("/" + "work/", "/" + "root/", "/home" + "/", "files.pythonhosted" + ".org"):
                 assert token not in text, f"{name} names {token}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -12,12 +13,13 @@ import click
 
 import forensics
 from forensics.errors import ForensicsError
-from forensics.text import visible
+from forensics_cli.output import say
 
 INTERRUPTED = 128 + signal.SIGINT
 
 VERBS = {
     "scan": "Find black holes and read the bits of a checkpoint's embedding matrices.",
+    "lattice": "Look around a black hole or token on the scale of single mantissa steps.",
     "synth": "Write a planted checkpoint with a known truth.",
 }
 
@@ -43,29 +45,34 @@ class Verbs(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the command line; deliberate errors become one line on stderr and their exit code."""
+        for stream in (sys.stdout, sys.stderr):
+            # A token or path that the terminal's encoding lacks is shown escaped rather than ending the run.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            return super().main(*args, **{**kwargs, "standalone_mode": False})
-        except click.exceptions.Exit as end:
-            sys.exit(end.exit_code)
+            # Not standalone, a command that exits by its context gives its code back.
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except SystemExit as end:
+            # click's own answer to a reader of stdout that has gone (as with `| head`) is 1; nothing failed here.
+            sys.exit(0 if end.code == 1 else end.code)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
         except ForensicsError as error:
-            _say(error.message, error.hint)
+            say(error.message, error.hint)
             sys.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
-            _say("interrupted", "no report was written or changed by the unfinished step")
+            say("interrupted", "no report was written or changed by the unfinished step")
             sys.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The reader of stdout has gone (as with `| head`); keep the interpreter from complaining too.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-
-
-def _say(message: str, hint: str | None) -> None:
-    click.echo(f"error: {visible(message)}", err=True)
-    if hint:
-        click.echo(f"hint: {visible(hint)}", err=True)
+        except MemoryError:
+            say("not enough memory", "choose a smaller size")
+            sys.exit(ForensicsError.exit_code)
+        except OSError as error:
+            # What the library reads and writes is reported there: this is stdout, on a full disk say.
+            say(f"cannot write the result ({error.strerror or error})", None)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter fails over it again as it ends
+            sys.exit(ForensicsError.exit_code)
+        sys.exit(code)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,21 +16,25 @@ from forensics.text import visible
 REPORTS = Path("forensics-reports")
 
 
-def default_folder(source: str) -> Path:
-    """The report folder of a SOURCE when none is named: its last names, safe for any file system."""
-    return REPORTS / slug(source)
-
-
 def slug(source: str) -> str:
     """A SOURCE as a folder name: the scheme and the last two parts."""
     parts = [part for part in re.split(r"[/\\]", source.strip()) if part not in ("", ".", "..", "~")]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "--".join(parts[-2:])).strip("-.") or "report"
 
 
+def folders(sources: Sequence[str], parent: Path) -> list[Path]:
+    """A folder under ``parent`` for each of several SOURCEs; those of one slug are numbered."""
+    taken: list[Path] = []
+    for source in sources:
+        names = (slug(source) + (f"-{i}" if i > 1 else "") for i in itertools.count(1))
+        taken.append(next(folder for name in names if (folder := parent / name) not in taken))
+    return taken
+
+
 @contextmanager
 def stages(quiet: bool) -> Iterator[Callable[[str], None]]:
     """A function that shows the stage under way on a terminal, and nothing in a pipe."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda stage: None
         return
 
@@ -46,3 +51,10 @@ def note(text: str, quiet: bool = False) -> None:
     """A remark on stderr."""
     if not quiet:
         click.echo(f"note: {visible(text)}", err=True)
+
+
+def say(message: str, hint: str | None) -> None:
+    """An error on stderr: one line, and one for the hint."""
+    click.echo(f"error: {visible(message)}", err=True)
+    if hint:
+        click.echo(f"hint: {visible(hint)}", err=True)

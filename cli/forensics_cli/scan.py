@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from forensics_cli.output import default_folder, note, slug, stages
+from forensics_cli.output import REPORTS, folders, note, say, stages
+
+if TYPE_CHECKING:
+    from forensics.checkpoint import Checkpoint
+    from forensics.errors import ForensicsError
+    from forensics.scanning import Scan
 
 
 @click.command("scan")
@@ -21,34 +27,51 @@ def command(sources: tuple[str, ...], out: Path | None, as_json: bool, tensor: s
     Prints a short table and writes a report folder: report.md, scan.json, tokens.csv,
     artifacts.safetensors and figures.
     """
-    from forensics.report import scan_json, survey_json, survey_table, write_report
-    from forensics.scanning import scan
+    from forensics.errors import ForensicsError
+    from forensics.report import scan_json, survey_json, survey_table
     from forensics.sources import open_checkpoint
 
-    results = []
-    for source in sources:
-        checkpoint = open_checkpoint(source, tensor=tensor)
-        for remark in checkpoint.notes:
-            note(f"{source}: {remark}", quiet)
-        with stages(quiet) as progress:
-            result = scan(checkpoint, progress=progress)
-            results.append(result)
-            folder = _folder(source, out, as_json, len(sources))
-            if folder is not None:
-                progress("report")
-                write_report(result, folder)
+    results: list[Scan] = []
+    failures: list[ForensicsError] = []
+    for source, folder in zip(sources, _folders(sources, out, as_json), strict=True):
+        try:
+            result = _scan_one(open_checkpoint(source, tensor=tensor), source, folder, quiet)
+        except ForensicsError as error:
+            if len(sources) == 1:
+                raise
+            # One bad SOURCE of several is reported and the others go on; the exit code still says it.
+            say(f"{source}: {error.message}", error.hint)
+            failures.append(error)
+            continue
+        results.append(result)
         if not as_json:
             click.echo(f"{result}\n")
         if folder is not None:
             note(f"report in {folder}", quiet)
     if as_json:
-        click.echo(scan_json(results[0]) if len(results) == 1 else survey_json(results), nl=False)
-    elif len(results) > 1:
+        click.echo(scan_json(results[0]) if len(sources) == 1 else survey_json(results), nl=False)
+    elif len(sources) > 1:
         click.echo(survey_table(results))
+    if failures:
+        click.get_current_context().exit(failures[0].exit_code)
 
 
-def _folder(source: str, out: Path | None, as_json: bool, n_sources: int) -> Path | None:
-    """Where the report of one SOURCE goes; None where no files were asked for."""
-    if out is None:
-        return None if as_json else default_folder(source)
-    return out if n_sources == 1 else out / slug(source)
+def _scan_one(checkpoint: Checkpoint, source: str, folder: Path | None, quiet: bool) -> Scan:
+    from forensics.report import write_report
+    from forensics.scanning import scan
+
+    for remark in checkpoint.notes:
+        note(f"{source}: {remark}", quiet)
+    with stages(quiet) as progress:
+        result = scan(checkpoint, progress=progress)
+        if folder is not None:
+            progress("report")
+            write_report(result, folder)
+    return result
+
+
+def _folders(sources: tuple[str, ...], out: Path | None, as_json: bool) -> list[Path] | list[None]:
+    """Where each report goes; None where no files were asked for."""
+    if out is None and as_json:
+        return [None] * len(sources)
+    return [out] if out is not None and len(sources) == 1 else folders(sources, out or REPORTS)

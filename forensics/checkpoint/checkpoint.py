@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from forensics.checkpoint.naming import choose_embeddings, named_tensor, role_by_name, same_bytes
+from forensics.checkpoint.naming import choose_embeddings, config_ties, named_tensor, role_by_name, same_bytes
 from forensics.checkpoint.stored import StoredTensor
 from forensics.embedding import Embedding, Source
 from forensics.errors import FormatError, TensorNotFoundError
@@ -23,10 +23,12 @@ class Checkpoint:
     Attributes:
         source: where it came from.
         matrices: one Embedding if E_out is absent or identical to E_in (role "tied"), else two.
-        tied: "absent", "identical" or "different", from bytes; None where one tensor was asked for by name.
+        tied: "absent", "identical" or "different", from bytes; None where that cannot be known: one tensor was
+            asked for by name, only E_out is stored, or only a part of the checkpoint was read.
         vocabulary: the tokenizer's pieces, or None.
         config: the model's config, empty if there is none.
         notes: what a reader of the results must know, such as a tokenizer that could not be read.
+        asked: the tensor that was asked for by name, or None.
     """
 
     source: Source
@@ -35,9 +37,12 @@ class Checkpoint:
     vocabulary: Vocabulary | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    asked: str | None = None
 
     def matrix(self, role: str | None = None) -> Embedding:
-        """The matrix of that role; a tied one serves both; E_in, or the only one, without a role.
+        """The matrix of that role; E_in, or the only one, without a role.
+
+        A tied matrix serves both roles, and so does an E_in whose config ties it to an E_out that is not stored.
 
         Raises:
             TensorNotFoundError: no such matrix.
@@ -45,6 +50,8 @@ class Checkpoint:
         for embedding in self.matrices:
             if role is None or embedding.role in (role, "tied"):
                 return embedding
+        if role == "output" and self.tied == "absent" and config_ties(self.config):
+            return self.matrices[0]
         held = ", ".join(e.role for e in self.matrices)
         names = tuple(e.tensor for e in self.matrices)
         raise TensorNotFoundError(f"{self.source}: no {role} matrix, only {held}", candidates=names)
@@ -60,6 +67,7 @@ class Contents:
         config: the model's config, empty if there is none.
         vocabulary: the tokenizer's pieces, or None.
         notes: anything that could not be read and was passed over.
+        is_part: the file is one of several, so that what it lacks may be in another.
     """
 
     where: str
@@ -67,6 +75,7 @@ class Contents:
     config: Mapping[str, Any]
     vocabulary: Vocabulary | None
     notes: tuple[str, ...] = ()
+    is_part: bool = False
 
 
 def assemble(contents: Contents, source: Source, tensor: str | None = None) -> Checkpoint:
@@ -88,7 +97,25 @@ def assemble(contents: Contents, source: Source, tensor: str | None = None) -> C
     else:
         chosen, head = choose_embeddings(contents.tensors.values(), contents.config, contents.where)
         matrices, tied = _pair(chosen, head, source)
-    return Checkpoint(source, tuple(matrices), tied, contents.vocabulary, contents.config, contents.notes)
+    notes = [*contents.notes, *_doubts(contents, matrices, tied)]
+    if contents.is_part and tied == "absent":
+        tied = None
+    return Checkpoint(source, tuple(matrices), tied, contents.vocabulary, contents.config, tuple(notes), tensor)
+
+
+def _doubts(contents: Contents, matrices: list[Embedding], tied: Tied | None) -> Iterator[str]:
+    """What the bytes contradict, or cannot tell."""
+    if contents.is_part and tied == "absent":
+        yield "one part of several was read: whether an output matrix is stored in another is not known"
+    says = config_ties(contents.config)
+    if says is True and tied == "different":
+        yield "the config says that the matrices are tied, and their bytes differ"
+    if says is False and tied == "identical":
+        yield "the config says that the matrices are not tied, and their bytes are identical"
+    for embedding in matrices:
+        scales = [name for tail in ("_scale", "_scale_inv") if (name := embedding.tensor + tail) in contents.tensors]
+        if scales:
+            yield f"{embedding.tensor} has a scale of its own ({scales[0]}): figures are of the stored numbers"
 
 
 def _pair(

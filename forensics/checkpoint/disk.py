@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +22,9 @@ from forensics.vocabulary import Vocabulary
 
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 """Weights files that a folder's loader takes without asking, in order of preference."""
+
+SHARD = re.compile(r"-\d{5}-of-(?!00001)\d{5}$")
+"""The end of a shard's name: the file is a part of a checkpoint."""
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 """Of each of these, the index that stands for it where it is cut into shards."""
@@ -54,8 +59,10 @@ def _read_file(path: Path) -> Contents:
     if _starts_with(path, b"GGUF") or path.suffix == ".gguf":
         header = read_gguf(path)
         vocabulary, notes = vocabulary_from_gguf(header.metadata)
-        return Contents(path.name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes)
-    return _with_neighbours(path.name, path.parent, _weights_reader(path)(path))
+        in_parts = header.metadata.get("split.count", 0) not in (0, 1)
+        return Contents(path.name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes, in_parts)
+    contents = _with_neighbours(path.name, path.parent, _weights_reader(path)(path))
+    return replace(contents, is_part=bool(SHARD.search(path.stem)))
 
 
 def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
@@ -108,7 +115,8 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
         found = _weights_reader(path)(path)
         for name in (n for n, s in weight_map.items() if s == shard and n not in found):
             raise CheckpointError(f"{shard}: {index_name} says it holds tensor {name!r}, and it does not")
-        tensors.update(found)
+        # A shard can hold an older copy of a tensor that the index keeps elsewhere.
+        tensors.update((name, tensor) for name, tensor in found.items() if weight_map.get(name) == shard)
     return tensors
 
 
@@ -140,7 +148,7 @@ def _with_neighbours(where: str, folder: Path, tensors: Mapping[str, StoredTenso
     try:
         vocabulary = find_vocabulary(folder)
         if vocabulary is None:
-            notes.append("no tokenizer file beside the weights: tokens are known by id only")
+            notes.append("no tokenizer file that is read lies beside the weights: tokens are known by id only")
     except ForensicsError as error:
         notes.append(f"tokenizer not used: {error.message}")
     return Contents(where, tensors, config, vocabulary, tuple(notes))

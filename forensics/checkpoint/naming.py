@@ -61,6 +61,14 @@ def _config_rows(config: Mapping[str, Any]) -> int:
     return next((config[key] for key in CONFIG_ROWS if type(config.get(key)) is int), 0)
 
 
+def config_ties(config: Mapping[str, Any]) -> bool | None:
+    """Whether the config says that E_out is E_in; None where it is silent. A claim, never a proof."""
+    for part in (text_config(config), config):
+        if isinstance(part.get("tie_word_embeddings"), bool):
+            return bool(part["tie_word_embeddings"])
+    return None
+
+
 def role_by_name(name: str) -> Role:
     """What a tensor's name says it does: "input", "output" or "unknown"."""
     name = name.lower()
@@ -68,12 +76,17 @@ def role_by_name(name: str) -> Role:
     if parts[-1] in _TAILS and len(parts) > 1:
         parts = parts[:-1]
     last = parts[-1]
-    if _NOT_TOKENS.search(last) or _NOT_TEXT.search(name) or _IN_LAYER.search(name):
+    if _is_of_other_use(name, last):
         return "unknown"
     # A head can be a module that wraps its matrix.
     if _OUTPUT.match(last) or (last in ("linear", "proj") and len(parts) > 1 and _OUTPUT.match(parts[-2])):
         return "output"
     return "input" if _INPUT.search(last) else "unknown"
+
+
+def _is_of_other_use(name: str, last: str) -> bool:
+    """True for a name that says what else the matrix is: positions, images, a layer's."""
+    return bool(_NOT_TOKENS.search(last) or _NOT_TEXT.search(name) or _IN_LAYER.search(name))
 
 
 def choose_embeddings(
@@ -98,6 +111,11 @@ def choose_embeddings(
         if len(fitting) != 1:
             raise _not_found(fitting or matrices, where, ambiguous=len(fitting) > 1)
         inputs = fitting
+    if not inputs:
+        # A table whose name says nothing, beside a head of its shape.
+        shapes = {head.shape for head in outputs}
+        nameless = [t for t in matrices if t.shape in shapes and role_by_name(t.name) == "unknown"]
+        inputs = [t for t in nameless if not _is_of_other_use(t.name.lower(), t.name.lower().rpartition(".")[2])]
     chosen_input = _single(inputs, where)
     if chosen_input is not None:
         outputs = _heads_of(chosen_input, _of_role(matrices, "output"), heads)
@@ -105,8 +123,14 @@ def choose_embeddings(
 
 
 def _fits_heads(table: StoredTensor, heads: list[StoredTensor]) -> bool:
-    """A table may have more rows than a head scores (an image's token has no logit); packed, it has any shape."""
-    return table.format is None or all(h.shape[1] == table.shape[1] and h.shape[0] < table.shape[0] for h in heads)
+    """Packed, a table has any shape; else it must be a pair for every head of the config's shape."""
+    return table.format is None or all(_can_pair(table, head) for head in heads)
+
+
+def _can_pair(table: StoredTensor, head: StoredTensor) -> bool:
+    """Of one width and like numbers of rows: either may be padded; another row count altogether is a classifier's."""
+    rows, scored = table.shape[0], head.shape[0]
+    return head.shape[1] == table.shape[1] and rows < 2 * scored and scored < 2 * rows
 
 
 def _heads_of(table: StoredTensor, outputs: list[StoredTensor], heads: list[StoredTensor]) -> list[StoredTensor]:
@@ -116,6 +140,7 @@ def _heads_of(table: StoredTensor, outputs: list[StoredTensor], heads: list[Stor
         or [t for t in outputs if t.shape[0] == table.shape[0]]
         or [t for t in outputs if t.format is None]
         or [t for t in heads if t.shape[1] == table.shape[1]]
+        or [t for t in outputs if _can_pair(table, t)]
     )
 
 

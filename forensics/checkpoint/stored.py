@@ -39,6 +39,15 @@ class StoredTensor:
         return f"{self.name} [{' x '.join(map(str, self.shape))}] {self.dtype}"
 
     @property
+    def _advice(self) -> str:
+        """What to do about a number type that holds no embedding."""
+        if "strided" in self.dtype:
+            return "save the tensor again with .contiguous()"
+        if self.dtype in ("F64", "float64", "torch.float64"):
+            return "no model stores its embedding so; convert it to float32 if it is one"
+        return "packed low-bit weights are not read; scan the checkpoint they were made from"
+
+    @property
     def _where(self) -> str:
         return f"{self.path.name}: tensor {self.name[:200]!r}"
 
@@ -73,9 +82,6 @@ class StoredTensor:
         if rows < 1 or dim < 1:
             raise CheckpointError(f"{where} is {rows} x {dim}", hint="there is nothing to scan in an empty matrix")
         if self.format is None:
-            raise FormatError(
-                f"{where} is stored as {self.dtype}, not as floats or ggml blocks",
-                hint="packed low-bit weights are not read; scan the checkpoint they were made from",
-            )
+            raise FormatError(f"{where} is stored as {self.dtype}, not as floats or ggml blocks", hint=self._advice)
         width = row_bytes(self.format, dim)
         return Embedding(self.map().reshape(rows, width), self.format, dim, role, self.name, source)

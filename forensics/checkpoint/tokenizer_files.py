@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +100,19 @@ def _step_types(step: Any) -> Iterable[str]:
 
 def _vocab_json(path: Path) -> Vocabulary:
     added_file = path.with_name("added_tokens.json")
-    added = read_json(added_file).items() if added_file.is_file() else ()
+    added = [*(read_json(added_file).items() if added_file.is_file() else ()), *_added_decoder(path.parent)]
     # A vocab.json with a merges.txt is GPT-2's layout, byte-level by its definition.
     spelling: Spelling = "byte-level" if path.with_name("merges.txt").is_file() else "plain"
     return from_pairs(read_json(path).items(), spelling, added)
+
+
+def _added_decoder(folder: Path) -> Iterator[tuple[str, int]]:
+    """The special tokens that a slow tokenizer's config lists by id."""
+    config = folder / "tokenizer_config.json"
+    listed = read_json(config).get("added_tokens_decoder") if config.is_file() else None
+    for i, token in (listed or {}).items():
+        if i.isdecimal():
+            yield token["content"], int(i)
 
 
 def _vocab_txt(path: Path) -> Vocabulary:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from forensics.lattice import BlockSurvey
 from forensics.measures import Measure
+from forensics.report.lattice_document import blocks_part, summary_part
 from forensics.report.markdown import code, fold, plain, table, token
 from forensics.scanning import MatrixScan, Scan
 from forensics.text import number
@@ -31,7 +33,8 @@ def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
     for result, drawn in zip(scan.matrices, figures, strict=True):
         parts += _matrix_parts(result, drawn, scan.checkpoint.vocabulary)
     parts += ["## Method", METHOD, "## Caveats", "\n".join(f"- {line}" for line in _caveats(scan))]
-    made_by = code(f"forensics scan {scan.checkpoint.source.argument}")
+    asked = f" --tensor {scan.checkpoint.asked}" if scan.checkpoint.asked else ""
+    made_by = code(f"forensics scan {scan.checkpoint.source.argument}{asked}")
     parts.append(
         f"Made by {made_by}. Beside this report: `scan.json` (every figure), `tokens.csv` (one row a token), "
         "`artifacts.safetensors` (mask, hole id per token, one row per hole)."
@@ -54,6 +57,10 @@ def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary |
         yield _holes_table(result, vocabulary)
         yield fold("Members of each group", _members(result, vocabulary))
     yield from _exponent_parts(result)
+    if result.lattice is not None:
+        yield "### On the lattice"
+        summary = result.lattice
+        yield blocks_part(summary, vocabulary) if isinstance(summary, BlockSurvey) else summary_part(summary)
     yield "\n".join(f"![{caption}]({name})" for name, caption in figures)
     yield fold("Norms, centroids and the tensor's digest", _details(result))
 
@@ -117,9 +124,9 @@ def _exponent_parts(result: MatrixScan) -> Iterator[str]:
             f"best shift; the Wasserstein-1 distance falls from {number(o.distance, 4)} to "
             f"{number(o.distance_after_shift, 4)} exponents after that shift (0 would be the same shape)."
         )
-    if bits.everything.unused_mantissa_bits:
-        n = bits.everything.unused_mantissa_bits
-        yield f"The lowest {n} mantissa bits are zero in every element: the numbers once had a shorter format."
+    n = bits.everything.unused_mantissa_bits
+    if n and bits.everything.mode is not None:
+        yield f"The lowest {n} mantissa bits are clear in every element, as in numbers rounded to a shorter format."
 
 
 def _details(result: MatrixScan) -> str:
@@ -150,17 +157,29 @@ def _details(result: MatrixScan) -> str:
 
 
 def _tied_sentence(scan: Scan) -> str:
+    checkpoint = scan.checkpoint
+    if checkpoint.tied == "different":
+        formats = {e.format.name for e in checkpoint.matrices}
+        if len(formats) > 1:
+            return (
+                f"Input and output matrix are stored in different formats ({', '.join(sorted(formats))}): "
+                "whether they hold the same numbers cannot be told from their bytes."
+            )
+        return "Input and output matrix are stored and their bytes differ."
+    if checkpoint.tied is None:
+        alone = "One tensor was asked for by name" if checkpoint.asked else "One matrix was found"
+        return f"{alone}; it was not held against another."
     return {
         "absent": "One matrix is stored: the file holds no separate output matrix.",
         "identical": "Input and output matrix are stored with identical bytes (tied).",
-        "different": "Input and output matrix are stored and their bytes differ (untied).",
-        None: "One tensor was scanned; it was not held against another.",
-    }[scan.checkpoint.tied]
+    }[checkpoint.tied]
 
 
 def _caveats(scan: Scan) -> Iterator[str]:
     yield "Identical rows are a fact about the bytes; that a token is dead or untrained is an inference not made here."
     vocabulary = scan.checkpoint.vocabulary
+    if scan.checkpoint.source.kind == "planted":
+        yield "This matrix was planted: made to carry a known structure, not trained."
     for result in scan.matrices:
         e = result.embedding
         if e.is_quantised and result.equal_values is not None:
@@ -174,7 +193,7 @@ def _caveats(scan: Scan) -> Iterator[str]:
             yield f"{left_out:,} rows hold an infinity or a nan; they have no norm and are in no centroid."
         if vocabulary is not None and e.n_rows > len(vocabulary):
             beyond = e.n_rows - len(vocabulary)
-            yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens (padding)."
+            yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens."
         if vocabulary is not None and e.n_rows < len(vocabulary):
             yield (
                 f"The tokenizer has {len(vocabulary):,} tokens, the matrix {e.n_rows:,} rows: "

@@ -31,20 +31,25 @@ STYLE: dict[str, Any] = {
 def draw_figures(result: MatrixScan) -> Iterator[tuple[str, str, bytes]]:
     """The figures that this matrix supports: (name, caption, PNG bytes)."""
     if np.isfinite(result.geometry.norms).any():
-        yield "norms", "Row norms by population.", _png(_draw_norms, result)
+        yield "norms", "Row norms by population.", png(_draw_norms, result)
     if result.bits is not None and result.bits.everything.mode is not None:
-        yield "exponents", "Raw exponents of all elements by population.", _png(_draw_exponents, result)
+        yield (
+            "exponents",
+            "Raw exponents of all elements by population (those under 0.1 % left out).",
+            png(_draw_exponents, result),
+        )
     if result.holes.holes:
-        yield "populations", "Tokens in each black hole.", _png(_draw_populations, result)
+        yield "populations", "Tokens in each black hole.", png(_draw_populations, result)
     if any(angle is not None for angle in result.geometry.hole_angles_deg):
         yield (
             "angles",
             "Angle of each black hole's row to the centroid of the rest.",
-            _png(_draw_angles, result),
+            png(_draw_angles, result),
         )
 
 
-def _png(draw: Any, result: MatrixScan) -> bytes:
+def png(draw: Any, result: Any) -> bytes:
+    """The PNG of what ``draw(axes, result)`` draws, in the house's style."""
     from matplotlib import rc_context  # 0.5 s, for reports only
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -68,6 +73,8 @@ def _draw_norms(axes: Axes, result: MatrixScan) -> None:
     axes.hist(rest[np.isfinite(rest)], bins=bins, color=REST, alpha=0.75, label=f"rest ({len(rest):,})")
     if len(inside):
         axes.hist(inside[np.isfinite(inside)], bins=bins, color=IN_HOLE, label=f"in-hole ({len(inside):,})")
+        # Rest rows of the same norm would be hidden behind the holes' bar.
+        axes.hist(rest[np.isfinite(rest)], bins=bins, histtype="step", color=REST, lw=1.2)
     if result.expected_norm is not None and low - margin <= result.expected_norm <= high + margin:
         axes.axvline(result.expected_norm, color="black", lw=1, ls="--", label="initializer_range \u00d7 \u221adim")
     axes.set(xlabel="Euclidean norm of the row", ylabel="tokens", yscale="log", xlim=(bins[0], bins[-1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
+import itertools
 import signal
 import tempfile
 import threading
@@ -13,9 +13,6 @@ from pathlib import Path
 from forensics.errors import OutputError
 
 Writer = Callable[[Path], None]
-
-OURS = (".md", ".json", ".csv", ".png", ".safetensors")
-"""Endings of the files a report holds."""
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes | Writer], stale: frozenset[str] = frozenset()) -> list[Path]:
@@ -32,8 +29,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Writer], stale: froze
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
     """
-    made = _first_missing(folder)
+    made: list[Path] = []
     try:
+        made = _missing(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".forensics-", dir=folder) as temporary:
             staging = Path(temporary)
@@ -48,8 +46,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Writer], stale: froze
                 for name in stale - files.keys():
                     (folder / name).unlink(missing_ok=True)
     except BaseException as error:
-        if made is not None:
-            shutil.rmtree(made, ignore_errors=True)
+        _remove_empty(made)
         if isinstance(error, OSError) and not isinstance(error, OutputError):
             raise OutputError(
                 f"{folder}: the report cannot be written ({error.strerror or error})",
@@ -59,14 +56,16 @@ def write_folder(folder: Path, files: Mapping[str, bytes | Writer], stale: froze
     return [folder / name for name in files]
 
 
-def _first_missing(folder: Path) -> Path | None:
-    """The outermost folder that would have to be made."""
-    missing = None
-    for candidate in (folder, *folder.parents):
-        if candidate.exists():
-            break
-        missing = candidate
-    return missing
+def _missing(folder: Path) -> list[Path]:
+    """The folders that have to be made, innermost first."""
+    return list(itertools.takewhile(lambda candidate: not candidate.exists(), (folder, *folder.parents)))
+
+
+def _remove_empty(made: list[Path]) -> None:
+    """Removes folders that were made and hold nothing: another report may have come into one meanwhile."""
+    with contextlib.suppress(OSError):
+        for folder in made:
+            folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -88,7 +88,8 @@ def _outgoing(name: str, code: str, array: np.ndarray[Any, Any]) -> OutgoingTens
 
 
 def _hole_rows(name: str, embedding: Embedding, rows: list[int]) -> OutgoingTensor:
-    stored = embedding.rows_bytes[rows]
+    # A block at a time: a matrix can be nothing but pairs.
+    pieces = (embedding.rows_bytes[rows[start:stop]] for start, stop in embedding.spans(len(rows)))
     if isinstance(embedding.format, FloatFormat):
-        return OutgoingTensor(name, embedding.format.stored_as, (len(rows), embedding.dim), [stored])
-    return OutgoingTensor(name, "U8", stored.shape, [stored])
+        return OutgoingTensor(name, embedding.format.stored_as, (len(rows), embedding.dim), pieces)
+    return OutgoingTensor(name, "U8", (len(rows), embedding.row_bytes), pieces)

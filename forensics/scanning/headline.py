@@ -51,5 +51,5 @@ def measures(result: MatrixScan) -> Iterator[Measure]:
     if result.bits and result.bits.agreement:
         agreement = result.bits.agreement
         agreeing = agreement.dims - len(agreement.differing_dims)
-        definition = f"of {agreement.dims:,} dimensions, all non-zero holes hold one raw exponent"
+        definition = f"of {agreement.dims:,}: dimensions on which all non-zero holes share one raw exponent"
         yield Measure("shared exponents", agreeing, "dims", "in-hole", definition)

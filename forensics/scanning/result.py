@@ -16,6 +16,7 @@ from forensics.black_holes import BlackHoles
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding
 from forensics.geometry import Geometry, in_hole_mask
+from forensics.lattice import BlockSurvey, LatticeSummary
 from forensics.measures import Measure, Population
 from forensics.scanning import console, headline
 
@@ -64,6 +65,8 @@ class MatrixScan:
         equal_values: groups of rows that stand for equal numbers; None for float formats.
         bits: None for a quantised matrix, which has no words.
         geometry: norms, centroids, angles.
+        lattice: what lies around the largest hole, in steps of the format or block by block; None where no hole
+            has a place on the lattice.
         expected_norm: initializer_range x sqrt(dim), what a row of the config's initialisation measures; or None.
     """
 
@@ -72,6 +75,7 @@ class MatrixScan:
     equal_values: BlackHoles | None
     bits: Bits | None
     geometry: Geometry
+    lattice: LatticeSummary | BlockSurvey | None
     expected_norm: float | None
 
     @property
@@ -107,6 +111,7 @@ class MatrixScan:
             "exponents": self.bits.to_dict() if self.bits else None,
             "norms": self._norms_dict(),
             "centroids": self._centroids_dict(),
+            "lattice": self.lattice.to_dict() if self.lattice else None,
         }
 
     def _holes_dict(self) -> dict[str, Any]:

@@ -13,18 +13,21 @@ from forensics.checkpoint import Checkpoint
 from forensics.checkpoint.naming import text_config
 from forensics.embedding import Embedding
 from forensics.geometry import measure_geometry
+from forensics.lattice import summarise_lattice, survey_blocks
 from forensics.scanning.result import Bits, MatrixScan, Scan
 
 Progress = Callable[[str], None]
 
 
-def scan(checkpoint: Checkpoint, *, progress: Progress | None = None) -> Scan:
+def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None) -> Scan:
     """Scans every matrix of a checkpoint.
 
     Args:
-        checkpoint: from :func:`forensics.open_checkpoint`.
+        checkpoint: from :func:`forensics.open_checkpoint`; or one embedding, for a matrix in memory.
         progress: called with the name of each stage as it starts.
     """
+    if isinstance(checkpoint, Embedding):
+        checkpoint = Checkpoint(checkpoint.source, (checkpoint,), None)
     sigma = initializer_range(checkpoint)
     results = []
     for embedding in checkpoint.matrices:
@@ -56,7 +59,11 @@ def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> M
     tell("norms and centroids")
     geometry = measure_geometry(embedding, holes)
     expected = None if sigma is None else sigma * float(np.sqrt(embedding.dim))
-    return MatrixScan(embedding, holes, equal_values, bits, geometry, expected)
+    lattice = None
+    if len(holes):
+        tell("lattice")
+        lattice = survey_blocks(embedding, holes) if embedding.is_quantised else summarise_lattice(embedding, holes)
+    return MatrixScan(embedding, holes, equal_values, bits, geometry, lattice, expected)
 
 
 def initializer_range(checkpoint: Checkpoint) -> float | None:

@@ -78,7 +78,7 @@ def test_a_single_file(single):
     assert_two_matrices(checkpoint)
     assert dict(checkpoint.config) == CONFIG
     assert checkpoint.source.to_dict() == {"kind": "folder", "location": "model", "revision": None}
-    assert checkpoint.notes == ("no tokenizer file beside the weights: tokens are known by id only",)
+    assert checkpoint.notes == ("no tokenizer file that is read lies beside the weights: tokens are known by id only",)
 
 
 def test_the_file_itself_has_the_same_neighbours(single):
@@ -134,8 +134,11 @@ def test_tying_is_proved_by_bytes(folder, head, tied, roles, layout):
     assert [e.role for e in checkpoint.matrices] == roles
     assert checkpoint.matrix("input").tensor == E_IN
     if tied == "absent":
+        # The config ties E_out to E_in, so that E_in serves; without its word there is no output matrix.
+        assert checkpoint.matrix("output").tensor == E_IN
+        (folder / "config.json").write_text(json.dumps(CONFIG))
         with pytest.raises(TensorNotFoundError, match="no output matrix, only input"):
-            checkpoint.matrix("output")
+            open_checkpoint(folder).matrix("output")
 
 
 def test_a_head_that_differs_in_one_zero_sign_is_different(folder):
@@ -486,3 +489,45 @@ def test_a_file_that_may_not_be_read(single):
 def test_a_path_through_a_file(single):
     with pytest.raises(SourceError, match="no such file or folder"):
         open_checkpoint(single / "config.json" / "x")
+
+
+def test_an_index_decides_between_two_shards_that_hold_a_name(tmp_path):
+    first, stale = torch.zeros(6, 4), torch.arange(24.0).reshape(6, 4)
+    safetensors.torch.save_file({E_IN: first}, tmp_path / "a.safetensors")
+    safetensors.torch.save_file({E_IN: stale, "lm_head.weight": stale + 1}, tmp_path / "b.safetensors")
+    write_index(tmp_path, {E_IN: "a.safetensors", "lm_head.weight": "b.safetensors"})
+    assert not open_checkpoint(tmp_path).matrix("input").values().any()
+
+
+def test_one_shard_named_by_itself_leaves_tying_open(tmp_path):
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    safetensors.torch.save_file({E_IN: torch.ones(6, 4)}, path)
+    checkpoint = open_checkpoint(path)
+    assert checkpoint.tied is None
+    assert any("one part of several" in note for note in checkpoint.notes)
+
+
+@pytest.mark.parametrize(("says", "same"), [(True, False), (False, True)])
+def test_a_config_that_the_bytes_contradict_is_noted(tmp_path, says, same):
+    table = torch.arange(24.0).reshape(6, 4)
+    head = table.clone() if same else table + 1
+    safetensors.torch.save_file({E_IN: table, "lm_head.weight": head}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"tie_word_embeddings": says}))
+    checkpoint = open_checkpoint(tmp_path)
+    assert checkpoint.tied == ("identical" if same else "different")
+    assert any("the config says" in note for note in checkpoint.notes)
+
+
+def test_a_scale_beside_the_table_is_noted(tmp_path):
+    table = {E_IN: torch.ones(6, 4).to(torch.float8_e4m3fn), E_IN + "_scale": torch.ones(1)}
+    safetensors.torch.save_file(table, tmp_path / "model.safetensors")
+    assert any("has a scale of its own" in note for note in open_checkpoint(tmp_path).notes)
+
+
+def test_special_tokens_of_a_slow_tokenizer_are_read(tmp_path):
+    safetensors.torch.save_file({E_IN: torch.ones(4, 4)}, tmp_path / "model.safetensors")
+    (tmp_path / "vocab.json").write_text(json.dumps({"a": 0, "b": 1}))
+    added = {"2": {"content": "<s>"}, "3": {"content": "</s>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": added}))
+    vocabulary = open_checkpoint(tmp_path).vocabulary
+    assert [vocabulary.text(i) for i in range(4)] == ["a", "b", "<s>", "</s>"]

@@ -770,3 +770,31 @@ def test_numbers_that_are_no_embedding_format(tmp_path, dtype):
     folder = save(tmp_path / "m", {"model.embed_tokens.weight": torch.zeros(4, 4, dtype=dtype)})
     assert "is stored as" in packed_error(folder)
     assert "is stored as" in packed_error(folder, tensor="model.embed_tokens.weight")
+
+
+def test_a_head_padded_on_one_side_only_is_the_head(tmp_path):
+    for rows in (100, 128):
+        tensors = [
+            stored("model.embed_tokens.weight", (112, 16), tmp_path),
+            stored("lm_head.weight", (rows, 16), tmp_path),
+        ]
+        for config in ({}, {"vocab_size": 112, "hidden_size": 16}, {"vocab_size": rows, "hidden_size": 16}):
+            chosen, head = choose_embeddings(tensors, config, "x")
+            assert (chosen.name, head.name) == ("model.embed_tokens.weight", "lm_head.weight")
+
+
+def test_a_classifier_is_not_the_head(tmp_path):
+    tensors = [stored("wte.weight", (1000, 16), tmp_path), stored("head.weight", (3, 16), tmp_path)]
+    assert choose_embeddings(tensors, {}, "x")[1] is None
+
+
+def test_a_table_without_a_telling_name_beside_a_head(tmp_path):
+    tensors = [stored("tok.weight", (100, 16), tmp_path), stored("lm_head.weight", (100, 16), tmp_path)]
+    chosen, head = choose_embeddings(tensors, {"vocab_size": 100, "hidden_size": 16}, "x")
+    assert (chosen.name, head.name) == ("tok.weight", "lm_head.weight")
+
+
+def test_two_tables_without_a_telling_name_beside_a_head(tmp_path):
+    save(tmp_path, {"tok.weight": table(seed=1), "tok2.weight": table(seed=2), "lm_head.weight": table(seed=3)})
+    with pytest.raises(TensorNotFoundError, match="2 tensors could be"):
+        open_checkpoint(tmp_path)

@@ -211,6 +211,7 @@ def test_a_reader_that_leaves_is_no_error(model):
     ) as process:
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
 
 
 def test_ctrl_c_in_the_middle(tmp_path):
@@ -224,3 +225,91 @@ def test_ctrl_c_in_the_middle(tmp_path):
     assert process.returncode == 130, error
     assert "Traceback" not in error and error.strip().startswith("error: interrupted")
     assert not out.exists()
+
+
+def test_one_bad_source_of_several_does_not_stop_the_others(model, tmp_path):
+    result = run("scan", tmp_path / "nothing here", model, "--out", tmp_path / "all")
+    assert result.exit_code == 3
+    assert "nothing here" in result.stderr and "tiny.safetensors" in result.stdout.splitlines()[-1]
+    document = json.loads(run("scan", model, tmp_path / "no", "--json").stdout)
+    assert len(document["scans"]) == 1
+
+
+def test_sources_of_one_name_get_folders_of_their_own(tmp_path):
+    places = []
+    for parent in ("a", "b"):
+        places.append(tmp_path / parent / "x" / "m.safetensors")
+        places[-1].parent.mkdir(parents=True)
+        save_file({"wte.weight": np.eye(len(places) + 3, dtype=np.float32)}, places[-1])
+    assert run("scan", *places, "--out", tmp_path / "out").exit_code == 0
+    shapes = [json.loads(p.read_text())["matrices"][0]["shape"] for p in sorted((tmp_path / "out").glob("*/scan.json"))]
+    assert sorted(shapes) == [[4, 4], [5, 5]]
+
+
+def test_synth_does_not_replace_a_model(model, tmp_path):
+    (tmp_path / "real").mkdir()
+    mine = tmp_path / "real" / "model.safetensors"
+    mine.write_bytes(model.read_bytes())
+    result = run("synth", "healthy", "--rows", 20, "--dim", 8, "--out", tmp_path / "real")
+    assert result.exit_code == 3 and "not planted" in result.stderr
+    assert mine.read_bytes() == model.read_bytes()
+
+
+def test_sizes_beyond_memory(tmp_path):
+    result = run("synth", "healthy", "--rows", 10**14, "--out", tmp_path / "x")
+    assert result.exit_code == 3 and result.stderr.startswith("error: ")
+
+
+def test_a_full_disk_under_stdout(model):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            **command("scan", model, "--json"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr and "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-"])
+def test_closed_streams(model, closed):
+    arguments = command("scan", model, "--json")
+    line = " ".join(f"'{a}'" for a in arguments["args"])
+    done = subprocess.run(
+        ["sh", "-c", f"{line} {closed}"], env=arguments["env"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+def test_a_path_that_is_not_utf8(model, tmp_path):
+    odd = os.fsencode(tmp_path) + b"/lat\xe9.safetensors"
+    try:
+        Path(os.fsdecode(odd)).write_bytes(model.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    arguments = command("scan")
+    done = subprocess.run(
+        [*map(os.fsencode, arguments["args"]), odd, b"--out", os.fsencode(tmp_path / "r"), b"-q"],
+        env=arguments["env"], capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "r" / "scan.json").read_text())["source"]["location"] == "lat\\xe9.safetensors"
+
+
+def test_a_terminal_that_lacks_the_characters(tmp_path):
+    save_file({"wte.weight": np.ones((3, 4), np.float32)}, tmp_path / "model.safetensors")
+    (tmp_path / "vocab.txt").write_text("\u0e01\n\u0e02\n\u0e03\n", encoding="utf-8")
+    arguments = command("scan", tmp_path, "--out", tmp_path / "r")
+    environment = {**arguments["env"], "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(arguments["args"], env=environment, capture_output=True, check=False)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert rb"\u0e01" in done.stdout
+
+
+def test_a_snapshot_of_the_hubs_cache_is_named_by_model_and_commit(model, tmp_path):
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "models--org--name" / "snapshots" / commit
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(model.read_bytes())
+    source = json.loads(run("scan", folder, "--json").stdout)["source"]
+    assert source == {"kind": "folder", "location": "org/name", "revision": commit}

@@ -129,7 +129,13 @@ def test_padding_rows_are_counted():
 def test_progress_names_every_stage():
     stages = []
     forensics.scan(checkpoint_of(plant_groups(50, 8, [[1, 2]]).embedding()), progress=stages.append)
-    assert [s.rpartition(": ")[2] for s in stages] == ["identical rows", "bits", "norms and centroids", "sha256"]
+    assert [s.rpartition(": ")[2] for s in stages] == [
+        "identical rows",
+        "bits",
+        "norms and centroids",
+        "lattice",
+        "sha256",
+    ]
 
 
 def test_the_table_is_safe_for_a_terminal():

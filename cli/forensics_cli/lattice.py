@@ -1,0 +1,51 @@
+"""``forensics lattice``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from forensics_cli.output import REPORTS, note, slug, stages
+
+
+@click.command("lattice")
+@click.argument("source")
+@click.option(
+    "--around", metavar="hole:N|token:ID", help="The row to look around; the most populated hole if not given."
+)
+@click.option(
+    "--select",
+    "selection",
+    default="exponent:5",
+    show_default=True,
+    help="The set to survey: holes, exponent:K, flood[:STEP], radius or component:THRESHOLD.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The report folder.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print lattice.json instead of the table; no files without --out."
+)
+@click.option("--tensor", metavar="NAME", help="Survey this tensor instead of choosing the embeddings.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress and no notes.")
+def command(
+    source: str, around: str | None, selection: str, out: Path | None, as_json: bool, tensor: str | None, quiet: bool
+) -> None:
+    """Look around a black hole or token on the scale of single mantissa steps.
+
+    Prints the selections' counts and the neighbour graph's components, and writes lattice.md, lattice.json and
+    figures into the report folder.
+    """
+    from forensics.report.lattice_report import lattice_json, lattice_text, write_lattice_report
+    from forensics.scanning.lattice import scan_lattice
+    from forensics.sources import open_checkpoint
+
+    checkpoint = open_checkpoint(source, tensor=tensor)
+    folder = out or (None if as_json else REPORTS / slug(source))
+    with stages(quiet) as progress:
+        result = scan_lattice(checkpoint, selection=selection, around=around, progress=progress)
+        if folder is not None:
+            progress("report")
+            write_lattice_report(result, folder)
+    click.echo(lattice_json(result) if as_json else f"{lattice_text(result)}\n", nl=False)
+    if folder is not None:
+        note(f"report in {folder}", quiet)
