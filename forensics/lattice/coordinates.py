@@ -103,7 +103,7 @@ class Locality:
 
 
 def measure_locality(embedding: Embedding, token_ids: NDArray[np.int64], reference: int) -> Locality | None:
-    """The locality of rows about a reference row; None for no rows.
+    """The locality of rows, free of nan, about a reference row; None for no rows.
 
     A zero counts as of the other value's sign: -0.0 and +0.0 are one point.
     """

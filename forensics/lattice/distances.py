@@ -60,11 +60,11 @@ class Nearest:
 def nearest_members(embedding: Embedding, members: Ordinals, metric: Metric, bound: int | None = None) -> Nearest:
     """The nearest member of a set for every row of a matrix.
 
-    Blocks of rows go through in parallel; each holds a few megabytes at most. The dimensions on which the members
-    agree are measured once for all of them, and for "linf" a row costs little more than one distance where no
-    dimension on which they differ can decide it. With a bound, a row is dropped at the first stretch of
-    dimensions on which it leaves the set's bounding box widened by the bound (a coordinate further out alone
-    makes any distance but L0 exceed it), so that most rows cost a few numbers.
+    Blocks of rows go through in parallel; each holds a few megabytes and a copy of the members. The dimensions on
+    which the members agree are measured once for all of them, and for "linf" a row costs little more than one
+    distance where no dimension on which they differ can decide it. With a bound, a row is dropped at the first
+    stretch of dimensions on which it leaves the set's bounding box widened by the bound (a coordinate further out
+    alone makes any distance but L0 exceed it), so that most rows cost a few numbers.
 
     Args:
         embedding: the matrix; rows with nan are passed over.

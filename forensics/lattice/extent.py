@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,9 @@ def measure_shells(embedding: Embedding, rows: UniqueRows) -> Shells:
     values = embedding.values_of(rows.representatives).astype(np.float64)
     between = np.array([np.linalg.norm(values - row, axis=1) for row in values])
     distances = between[0]
-    gap = density_break(distances, rows.populations)
+    # The centre is the most populated row by choice, so it says nothing about the density around it.
+    gap = density_break(distances[1:], rows.populations[1:])
+    gap = gap and replace(gap, below=gap.below + 1)
     core = distances <= (gap.lower if gap else distances.max())
     centred = values - values.mean(axis=0)
     singular = np.linalg.svd(centred, compute_uv=False) ** 2

@@ -32,7 +32,8 @@ NEAREST = 10_000
 
 def solid_holes(embedding: Embedding, holes: BlackHoles) -> list[BlackHole]:
     """The holes that distances can be measured from: finite on every dimension and not all zero."""
-    return [hole for hole in holes.holes if not hole.is_zero and is_finite(embedding, hole.representative)]
+    finite = finite_rows(embedding, np.array([hole.representative for hole in holes.holes], dtype=np.int64))
+    return [hole for hole, placed in zip(holes.holes, finite, strict=True) if placed and not hole.is_zero]
 
 
 def is_finite(embedding: Embedding, token_id: int) -> bool:
@@ -145,10 +146,12 @@ def distances_to_point(embedding: Embedding, point: NDArray[np.float64]) -> NDAr
 
 def hole_centroid(embedding: Embedding, holes: list[BlackHole]) -> NDArray[np.float64]:
     """The mean over all tokens in these holes, ``float64[dim]``."""
-    weights = np.array([hole.population for hole in holes], dtype=np.float64)
-    rows = embedding.values_of(np.array([hole.representative for hole in holes])).astype(np.float64)
-    centroid: NDArray[np.float64] = weights @ rows / weights.sum()
-    return centroid
+    total = np.zeros(embedding.dim)
+    for start, stop in embedding.spans(len(holes)):
+        weights = np.array([hole.population for hole in holes[start:stop]], dtype=np.float64)
+        rows = embedding.values_of(np.array([hole.representative for hole in holes[start:stop]]))
+        total += weights @ rows.astype(np.float64)
+    return total / sum(hole.population for hole in holes)
 
 
 def select_radius(distances: NDArray[np.float64]) -> tuple[Population, Gap | None]:

@@ -15,7 +15,7 @@ from forensics.gaps import Gap
 from forensics.lattice.distances import pairwise_distances, row_ordinals
 from forensics.lattice.extent import Extent, measure_extent
 from forensics.lattice.selections import Surroundings, is_finite, select, select_holes, select_radius, solid_holes
-from forensics.lattice.unique import UniqueRows, unique_rows
+from forensics.lattice.unique import UniqueRows, count_unique
 from forensics.measures import Population
 
 EXPONENT_STEPS = 20
@@ -116,7 +116,7 @@ def summarise_lattice(embedding: Embedding, holes: BlackHoles, centre: int | Non
     ordinals = row_ordinals(embedding, rows.representatives)
     return LatticeSummary(
         around=around,
-        counts=tuple((chosen, len(unique_rows(embedding, chosen.token_ids))) for chosen in sets),
+        counts=tuple((chosen, count_unique(holes, chosen.token_ids)) for chosen in sets),
         exponent_counts=np.searchsorted(np.sort(around.exponents), np.arange(EXPONENT_STEPS + 1), side="right"),
         gap=gap,
         holes=rows,

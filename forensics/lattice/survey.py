@@ -17,7 +17,7 @@ from forensics.lattice.extent import Extent, Shells, measure_extent, measure_she
 from forensics.lattice.graph import NeighbourGraph, build_graph, components_by_threshold
 from forensics.lattice.selections import exponent_misses, flood, parse_selection, select
 from forensics.lattice.summary import MAX_HOLES, LatticeSummary, summarise_lattice
-from forensics.lattice.unique import UniqueRows, unique_rows
+from forensics.lattice.unique import UniqueRows, count_unique, unique_rows
 from forensics.measures import Population
 
 DEFAULT = "exponent:5"
@@ -130,12 +130,13 @@ def survey_lattice(
         return None
     around = summary.around
     chosen = select(selection, around)
-    rows = unique_rows(embedding, chosen.token_ids)
-    if not 0 < len(rows) <= MAX_ROWS:
+    n_rows = count_unique(holes, chosen.token_ids)
+    if not 0 < n_rows <= MAX_ROWS:
         raise SelectionError(
-            f"selection {chosen.name} has {len(rows):,} unique rows, expected 1 to {MAX_ROWS:,}",
-            hint="choose a narrower one" if len(rows) else "choose a wider one",
+            f"selection {chosen.name} has {n_rows:,} unique rows, expected 1 to {MAX_ROWS:,}",
+            hint="choose a narrower one" if n_rows else "choose a wider one",
         )
+    rows = unique_rows(embedding, chosen.token_ids)
     ordinals = row_ordinals(embedding, rows.representatives)
     linf = pairwise_distances(ordinals, ordinals, "linf")
     locality = measure_locality(embedding, rows.representatives, around.centre)
@@ -143,7 +144,7 @@ def survey_lattice(
     flooded = None
     if 0 < len(around.holes) <= MAX_HOLES:
         population, rounds = flood(embedding, around.holes)
-        flooded = (population, len(unique_rows(embedding, population.token_ids)), rounds)
+        flooded = (population, count_unique(holes, population.token_ids), rounds)
     return LatticeSurvey(
         summary=summary,
         flooded=flooded,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.black_holes import find_black_holes
+from forensics.black_holes import BlackHoles, find_black_holes
 from forensics.embedding import Embedding
 
 
@@ -32,6 +32,12 @@ class UniqueRows:
         """The tokens of all rows, or of the chosen ones, ascending."""
         picked = self.members if chosen is None else [m for m, keep in zip(self.members, chosen, strict=True) if keep]
         return np.sort(np.concatenate([*picked, np.empty(0, np.int64)]).astype(np.int64))
+
+
+def count_unique(holes: BlackHoles, token_ids: NDArray[np.int64]) -> int:
+    """How many distinct stored rows these tokens hold, without looking at a row again."""
+    ids = holes.hole_ids[token_ids]
+    return len(np.unique(ids[ids > 0])) + int((ids == 0).sum())
 
 
 def unique_rows(embedding: Embedding, token_ids: NDArray[np.int64]) -> UniqueRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("lattice_map", "extents", "linf_holes", "components", "shells", "exponent_profile", "surroundings")
 
+SHOWN_COMPONENTS = 12
 SHOWN_DIMS = 60
 SHOWN_ROWS = 160
 MAP_STEPS = 12
@@ -105,13 +107,15 @@ def _components(axes: Axes, survey: LatticeSurvey) -> None:
     import networkx as nx
 
     place, right = {}, 0.0
-    for component in survey.graph.components:
+    for component in survey.graph.components[:SHOWN_COMPONENTS]:
         if len(component.nodes) < 2:
             break
         inside = survey.linf[np.ix_(component.nodes, component.nodes)]
         graph = nx.from_numpy_array((inside <= survey.graph.threshold) & ~np.eye(len(inside), dtype=bool))
         size = len(component.nodes) ** 0.5
-        layout = nx.spring_layout(graph, seed=0, center=(right + size, 0), scale=0.8 * size)
+        # All pairs by path length: it keeps the members of a clique apart, but costs their number cubed.
+        arrange = nx.kamada_kawai_layout if len(inside) <= 60 else partial(nx.spring_layout, seed=0)
+        layout = arrange(graph, center=(right + size, 0), scale=0.8 * size)
         place.update({int(component.nodes[i]): xy for i, xy in layout.items()})
         for a, b in graph.edges:
             axes.plot(*zip(layout[a], layout[b], strict=True), color="#999999", lw=0.7, zorder=1)
@@ -120,12 +124,12 @@ def _components(axes: Axes, survey: LatticeSurvey) -> None:
     points = np.array([place[n] for n in nodes])
     tokens = survey.rows.populations[nodes]
     colours = [IN_HOLE if n > 1 else REST for n in tokens]
-    axes.scatter(points[:, 0], points[:, 1], s=25 + 60 * np.log10(tokens), c=colours, zorder=2)
+    axes.scatter(points[:, 0], points[:, 1], s=25 + 45 * np.log10(tokens), c=colours, zorder=2)
     for (x, y), n in zip(points, tokens, strict=True):
         if n > 1:
-            axes.annotate(f"{n:,}", (x, y), textcoords="offset points", xytext=(0, 8), ha="center", fontsize=8)
+            axes.annotate(f"{n:,}", (x, y), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=9)
     axes.set_axis_off()
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.margins(0.05, 0.1)
 
 
 def _extents(axes: Axes, survey: LatticeSurvey) -> None:
@@ -140,6 +144,7 @@ def _extents(axes: Axes, survey: LatticeSurvey) -> None:
     axes.set(
         xlabel=f"dimension, widest {len(dims)} of {len(survey.extent.active):,}", ylabel="extent (steps)", yscale="log"
     )
+    axes.set_ylim(bottom=0.8)
     low, high = exponents.min(), exponents.max()
     axes.set_title(
         f"colour: the most populated row's exponent, {low} (dark) to {high} (light)", fontsize=10, loc="left"

@@ -28,6 +28,11 @@ def write_checkpoint(planted: Planted, folder: Path) -> None:
         OutputError: the folder or a file cannot be written.
     """
     truth = folder / "truth.json"
+    if (folder / "model.safetensors").exists() and not truth.exists():
+        raise OutputError(
+            f"{folder.name}: holds a model.safetensors that was not planted (there is no truth.json)",
+            hint="choose another folder: planting would replace it",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The truth of an earlier matrix must not lie beside this one if the writing stops midway.
