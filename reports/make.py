@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import forensics
+from forensics.report.lattice_report import write_lattice_report
 from forensics.scanning import Scan
+from forensics.scanning.lattice import scan_lattice
 
 HERE = Path(__file__).parent
 LONG = ("tokens.csv", "artifacts.safetensors")
@@ -40,11 +42,15 @@ def main() -> None:
 
 def make_case(name: str, source: str, install: str | None) -> str:
     """Writes one report folder and returns its section of the index."""
-    result = forensics.scan(forensics.open_checkpoint(source))
+    checkpoint = forensics.open_checkpoint(source)
+    result = forensics.scan(checkpoint)
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
+    found = any(len(matrix.holes) for matrix in result.matrices)
     with tempfile.TemporaryDirectory(dir=HERE) as temporary:
         forensics.write_report(result, temporary)
+        if found:
+            write_lattice_report(scan_lattice(checkpoint), temporary)
         folder.mkdir()
         for path in sorted(Path(temporary).iterdir()):
             if path.name not in LONG:
@@ -53,7 +59,10 @@ def make_case(name: str, source: str, install: str | None) -> str:
     if result.checkpoint.source.kind == "planted":
         lines.append("Planted, not trained: the published structure of a larger model, with fewer ordinary rows.")
     lines += [f"{matrix.claim} {unused_sentence(result)}".strip() for matrix in result.matrices]
-    commands = ([install] if install else []) + [f"forensics scan {source}"]
+    commands = [*([install] if install else []), f"forensics scan {source}"]
+    if found:
+        lines.append(f"What lies around its largest hole, step by step: [lattice.md]({name}/lattice.md).")
+        commands.append(f"forensics lattice {source}")
     lines.append("```sh\n" + "\n".join(commands) + "\n```")
     return "\n\n".join(lines)
 
