@@ -111,8 +111,10 @@ class Shells:
 
 def measure_shells(embedding: Embedding, rows: UniqueRows) -> Shells:
     """Distances, medoid, density break and principal directions of a set of unique rows."""
+    from scipy.spatial.distance import cdist
+
     values = embedding.values_of(rows.representatives).astype(np.float64)
-    between = np.array([np.linalg.norm(values - row, axis=1) for row in values])
+    between = cdist(values, values)
     distances = between[0]
     # The centre is the most populated row by choice, so it says nothing about the density around it.
     gap = density_break(distances[1:], rows.populations[1:])

@@ -26,6 +26,9 @@ PREFIX = 64
 UNPLACED = np.iinfo(np.int16).max
 """The exponent distance of a row that is not finite: beyond any that a format has."""
 
+MAX_CANDIDATES = 8_000
+"""Rows that a component compares in one round: they are held as float64."""
+
 NEAREST = 10_000
 """Distances among which the radius's gap is sought, as published: further out every vocabulary has gaps."""
 
@@ -173,6 +176,9 @@ def select_component(embedding: Embedding, centre: int, distances: NDArray[np.fl
         centre: the token that the component must hold.
         distances: of every row to that token's row.
         threshold: an edge is a distance below it, in value units.
+
+    Raises:
+        SelectionError: the threshold reaches so far that too many rows could join.
     """
     inside = unique_rows(embedding, np.flatnonzero(distances == 0))
     joined = np.zeros(embedding.n_rows, np.bool_)
@@ -180,7 +186,13 @@ def select_component(embedding: Embedding, centre: int, distances: NDArray[np.fl
     frontier = embedding.values_of(inside.representatives).astype(np.float64)
     while len(frontier):
         reach = float(distances[joined].max()) + threshold
-        candidates = unique_rows(embedding, np.flatnonzero((distances < reach) & ~joined))
+        within = np.flatnonzero((distances < reach) & ~joined)
+        if len(within) > MAX_CANDIDATES:
+            raise SelectionError(
+                f"component:{threshold:g} would hold {len(within):,} rows against each other, at most {MAX_CANDIDATES:,}",
+                hint="choose a smaller threshold",
+            )
+        candidates = unique_rows(embedding, within)
         rows = embedding.values_of(candidates.representatives).astype(np.float64)
         near = np.zeros(len(rows), np.bool_)
         for point in frontier:

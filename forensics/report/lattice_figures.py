@@ -24,9 +24,7 @@ SHOWN_ROWS = 160
 MAP_STEPS = 12
 """Steps at which the map's colour saturates: the published holes are at most 11 apart."""
 
-CARRIED, ROUNDS = 12, 20
-
-SAMPLE = 4_000
+SAMPLE = 2_000
 """Rows from which the vocabulary's principal directions are taken, evenly spread: all of them would cost minutes."""
 
 
@@ -112,7 +110,7 @@ def _components(axes: Axes, survey: LatticeSurvey) -> None:
             break
         inside = survey.linf[np.ix_(component.nodes, component.nodes)]
         graph = nx.from_numpy_array((inside <= survey.graph.threshold) & ~np.eye(len(inside), dtype=bool))
-        size = len(component.nodes) ** 0.5
+        size = len(component.nodes) ** 0.8
         # All pairs by path length: it keeps the members of a clique apart, but costs their number cubed.
         arrange = nx.kamada_kawai_layout if len(inside) <= 60 else partial(nx.spring_layout, seed=0)
         layout = arrange(graph, center=(right + size, 0), scale=0.8 * size)
@@ -124,10 +122,11 @@ def _components(axes: Axes, survey: LatticeSurvey) -> None:
     points = np.array([place[n] for n in nodes])
     tokens = survey.rows.populations[nodes]
     colours = [IN_HOLE if n > 1 else REST for n in tokens]
-    axes.scatter(points[:, 0], points[:, 1], s=25 + 45 * np.log10(tokens), c=colours, zorder=2)
+    sizes = np.where(tokens > 1, 150 + 60 * np.log10(tokens), 30)
+    axes.scatter(points[:, 0], points[:, 1], s=sizes, c=colours, zorder=2)
     for (x, y), n in zip(points, tokens, strict=True):
         if n > 1:
-            axes.annotate(f"{n:,}", (x, y), textcoords="offset points", xytext=(0, 9), ha="center", fontsize=9)
+            axes.annotate(f"{n:,}", (x, y), ha="center", va="center_baseline", fontsize=8, color="white")
     axes.set_axis_off()
     axes.margins(0.05, 0.1)
 
@@ -205,15 +204,21 @@ def _surroundings(axes: Axes, survey: LatticeSurvey) -> None:
 
 
 def _first_directions(centred: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The first two principal directions, ``float64[dim, 2]``, by block power iteration from a fixed start.
+    """The first two principal directions, ``float64[dim, 2]``.
 
-    Directions beyond the second are carried along: they make the first two settle in a few rounds. A direction's
-    sign is arbitrary; the largest entry is made positive, so that the picture is the same everywhere.
+    From the products of rows or of dimensions, whichever are fewer: exact, and defined where the rows lie on a line or
+    a point, unlike an iteration. A direction's sign is arbitrary; the largest entry is made positive, so that the
+    picture is the same everywhere.
     """
-    basis = np.random.default_rng(0).standard_normal((centred.shape[1], min(CARRIED, centred.shape[1])))
-    for _ in range(ROUNDS):
-        basis, _ = np.linalg.qr(centred.T @ (centred @ basis))
-    _, _, turn = np.linalg.svd(centred @ basis, full_matrices=False)
-    plane: NDArray[np.float64] = basis @ turn[:2].T
+    from scipy.linalg import eigh
+
+    if min(centred.shape) < 2:
+        return np.zeros((centred.shape[1], 2))
+    across = len(centred) < centred.shape[1]
+    products = centred @ centred.T if across else centred.T @ centred
+    _, vectors = eigh(products, subset_by_index=(len(products) - 2, len(products) - 1))
+    plane: NDArray[np.float64] = centred.T @ vectors[:, ::-1] if across else vectors[:, ::-1]
+    length: NDArray[np.float64] = np.linalg.norm(plane, axis=0)
+    plane = plane / np.where(length > 0, length, 1.0)
     signs: NDArray[np.float64] = np.sign(plane[np.abs(plane).argmax(axis=0), np.arange(2)])
     return plane * signs

@@ -59,11 +59,9 @@ def write_lattice_report(result: LatticeScan, folder: str | Path) -> list[Path]:
             parts += lattice_parts(survey, result.checkpoint.vocabulary, captions)
         else:
             parts.append(blocks_part(survey, result.checkpoint.vocabulary, shown=40))
-    parts += [
-        "## Method",
-        METHOD,
-        f"Made by {code(result.command)}. Beside this report: `lattice.json` (every figure).",
-    ]
+    if any(isinstance(survey, LatticeSurvey) for _, survey in result.surveys):
+        parts += ["## Method", METHOD]
+    parts.append(f"Made by {code(result.command)}. Beside this report: `lattice.json` (every figure).")
     files["lattice.json"] = lattice_json(result).encode()
     files["lattice.md"] = ("\n\n".join(part for part in parts if part) + "\n").encode()
     stale = frozenset(f"{name}{tail}.png" for name in FIGURES for tail in ("", "_input", "_output"))

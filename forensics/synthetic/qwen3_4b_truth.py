@@ -9,6 +9,7 @@ import numpy as np
 from forensics.formats import BFLOAT16, FloatFormat
 from forensics.measures import Measure
 from forensics.synthetic.qwen3_4b_dead import DeadRows
+from forensics.synthetic.qwen3_4b_graph import tell_graph
 from forensics.synthetic.qwen3_4b_live import LiveRows
 from forensics.synthetic.qwen3_4b_published import Published
 
@@ -44,6 +45,7 @@ def tell_truth(
         ],
         "tokens_within_exponent_distance": _cumulative(dead),
         "exponent_histogram": _histogram(dead),
+        "neighbour_graph": tell_graph(said, dead),
         **_words(said, dead),
     }
 
@@ -51,8 +53,8 @@ def tell_truth(
 def _notes(said: Published, plan: LiveRows, dim: int) -> list[str]:
     notes = [
         "Words, signs and exponents are bfloat16's; in float32 they are the same numbers widened.",
-        "Planted is what is listed here. All else is not the model's: which tokens are dead, how singletons lie "
-        "to each other, the live rows' exponents and principal directions.",
+        "Planted is what is listed here. All else is not the model's: which tokens are dead, the singletons' own "
+        "steps, the live rows' exponents and principal directions.",
     ]
     if dim < said.dim:
         notes.append(

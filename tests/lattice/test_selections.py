@@ -305,3 +305,11 @@ def test_what_starts_from_holes_needs_holes(planted):
 
 def test_every_format_is_covered():
     assert set(WIDE) == set(FORMATS)
+
+
+def test_a_component_that_reaches_too_far_is_refused():
+    rows = np.random.default_rng(0).standard_normal((9_000, 4)).astype(np.float32)
+    embedding = Embedding.from_array(rows)
+    away = distances_to_point(embedding, rows[0].astype(np.float64))
+    with pytest.raises(SelectionError, match="smaller threshold"):
+        select_component(embedding, 0, away, 100.0)
