@@ -1,8 +1,8 @@
 """Black holes: groups of tokens whose stored rows are bit-for-bit identical.
 
-Each row's bytes get a 128-bit digest (XXH3); rows that share a digest are then compared byte by byte, so a
-digest collision can slow the search down but cannot make a group. Identity is over the bits: -0.0 and +0.0
-differ, and so do two nan payloads. For a quantised matrix it is over the stored blocks; see
+Rows that share their first bytes get a 128-bit digest (XXH3) of all their bytes; rows that share a digest are then
+compared byte by byte, so a collision can slow the search down but cannot make a group. Identity is over the bits:
+-0.0 and +0.0 differ, and so do two nan payloads. For a quantised matrix it is over the stored blocks; see
 :func:`find_equal_values` for the rows that stand for equal numbers.
 """
 
@@ -108,19 +108,20 @@ class BlackHoles:
 def find_black_holes(embedding: Embedding, *, digest: Digest = xxhash.xxh3_128_digest) -> BlackHoles:
     """Groups the tokens whose stored rows are identical.
 
-    One pass over the stored bytes; 16 bytes a row are kept.
+    Only rows that share their first bytes with another can have an equal; these are digested whole and then
+    compared. Of a trained matrix that is a few rows; where it is every row, the cost is one pass over the bytes.
 
     Args:
         embedding: any matrix, quantised ones included.
         digest: maps a row's bytes to 16 bytes; only for tests of what a collision does.
     """
-    # A plain array: numpy.memmap makes a costlier object of every row that the digest is given.
-    rows = np.asarray(embedding.rows_bytes)
-    digests = b"".join(map(digest, rows))
+    rows = np.asarray(embedding.rows_bytes)  # numpy.memmap makes a costlier object of every row
+    suspects = _sharing_their_head(rows)
+    digests = b"".join(digest(rows[token]) for token in suspects)
     groups = [
         group
         for candidates in _equal_digests(np.frombuffer(digests, np.uint64).reshape(-1, 2))
-        for group in _split_by_bytes(rows.__getitem__, candidates)
+        for group in _split_by_bytes(rows.__getitem__, suspects[candidates])
     ]
     return _number(groups, embedding.n_rows, lambda token: _is_zero(embedding, token))
 
@@ -154,19 +155,32 @@ def _is_zero(embedding: Embedding, token: int) -> bool:
     return not embedding.values(token, token + 1).any()
 
 
-def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
-    """Token ids of each group of two or more equal digests, ``uint64[rows, 2]``.
+def _sharing_their_head(rows: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The tokens whose first eight stored bytes some other row has, too; all tokens where rows are shorter."""
+    if rows.shape[1] < 8:
+        return np.arange(len(rows))
+    return _repeated(np.ascontiguousarray(rows[:, :8]).view(np.uint64).reshape(-1))
 
-    Sorts one half alone (fast, in place of a 128-bit sort of every row) and looks closer only at the few
-    rows whose half occurs twice.
+
+def _repeated(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Where a key stands that occurs more than once."""
+    ranked = np.sort(keys)
+    twice = ranked[1:][ranked[1:] == ranked[:-1]]
+    if not twice.size:
+        return np.empty(0, np.int64)
+    nearest = twice[np.minimum(np.searchsorted(twice, keys), len(twice) - 1)]
+    return np.flatnonzero(nearest == keys)
+
+
+def _equal_digests(digests: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
+    """Positions of each group of two or more equal digests, ``uint64[n, 2]``.
+
+    Sorts one half alone (fast, in place of a 128-bit sort of every row) and looks closer only at the few whose half
+    occurs twice.
     """
-    half = np.ascontiguousarray(digests[:, 0])
-    ranked = np.sort(half)
-    repeated = np.unique(ranked[1:][ranked[1:] == ranked[:-1]])
-    if not repeated.size:
+    suspects = _repeated(np.ascontiguousarray(digests[:, 0]))
+    if not suspects.size:
         return []
-    nearest = repeated[np.minimum(np.searchsorted(repeated, half), len(repeated) - 1)]
-    suspects = np.flatnonzero(nearest == half)
     keys = digests[suspects]
     order = np.lexsort((suspects, keys[:, 1], keys[:, 0]))
     starts = np.flatnonzero(np.r_[True, (keys[order][1:] != keys[order][:-1]).any(axis=1)])

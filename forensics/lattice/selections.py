@@ -189,7 +189,7 @@ def select_component(embedding: Embedding, centre: int, distances: NDArray[np.fl
         within = np.flatnonzero((distances < reach) & ~joined)
         if len(within) > MAX_CANDIDATES:
             raise SelectionError(
-                f"component:{threshold:g} would hold {len(within):,} rows against each other, at most {MAX_CANDIDATES:,}",
+                f"component:{threshold:g} would compare {len(within):,} rows, at most {MAX_CANDIDATES:,}",
                 hint="choose a smaller threshold",
             )
         candidates = unique_rows(embedding, within)

@@ -42,7 +42,8 @@ def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-METHOD = """Rows are compared as stored: a 128-bit digest of each row's bytes, then byte by byte among equal digests.
+METHOD = """Rows are compared as stored: those that share their first bytes by a 128-bit digest of all their bytes, then
+byte by byte among equal digests.
 *In-hole* is every token in a non-zero black hole, *rest* every other token; sums are accumulated in float64.
 The exponent offset is the shift between the two histograms that leaves the least Wasserstein-1 distance."""
 
