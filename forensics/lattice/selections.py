@@ -140,10 +140,16 @@ def flood(embedding: Embedding, holes: list[BlackHole], step: int = 1) -> tuple[
 def distances_to_point(embedding: Embedding, point: NDArray[np.float64]) -> NDArray[np.float64]:
     """Euclidean distance of every row to a point, in value units, ``float64[rows]``; nan for rows with nan."""
     out = np.empty(embedding.n_rows)
+    # One buffer for every block: to ask for fresh memory each time costs more than the arithmetic.
+    buffer = np.empty((0, embedding.dim))
     for start, values in embedding.blocks():
+        if len(buffer) < len(values):
+            buffer = np.empty(values.shape)
+        offset = buffer[: len(values)]
         with np.errstate(invalid="ignore", over="ignore"):
-            offset = values.astype(np.float64) - point
-            out[start : start + len(values)] = np.einsum("ij,ij->i", offset, offset)
+            np.copyto(offset, values)
+            offset -= point
+            np.einsum("ij,ij->i", offset, offset, out=out[start : start + len(values)])
     return np.sqrt(out)
 
 
