@@ -88,6 +88,11 @@ def test_every_column_and_artifact_is_documented(tmp_path):
         assert f"`{name}`" in table
 
 
+def test_no_placeholder_is_left_and_the_ratios_are_there():
+    assert not re.search(r"@[A-Z0-9]+@", README)
+    assert "| torch_unique |" in section("Speed") and "nearest_members" in section("Speed")
+
+
 def test_every_verb_is_shown():
     for verb in VERBS:
         assert f"forensics {verb}" in README
