@@ -17,7 +17,13 @@ from forensics.errors import FormatError
 from forensics.formats import BFLOAT16, FLOAT8_E4M3FN, FLOAT32, FORMATS, NAN, BlockFormat
 from forensics.lattice import distances
 from forensics.lattice.coordinates import compact_ordinals
-from forensics.lattice.distances import hamming_bits, nearest_members, pairwise_distances, row_ordinals
+from forensics.lattice.distances import (
+    hamming_bits,
+    nearest_members,
+    pairwise_distances,
+    pairwise_value_distances,
+    row_ordinals,
+)
 
 METRICS = ("l0", "l1", "l2", "linf")
 BOUNDS = (None, 0, 1, 7, 1000, 10**6)
@@ -374,3 +380,31 @@ def test_memory_stays_bounded_on_a_large_matrix(tmp_path):
         path.unlink()
     assert done.returncode == 0, done.stderr
     assert 10 * 1024 < int(done.stdout) < 100 * 1024
+
+
+@each_format
+@each_metric
+def test_distances_between_values_are_their_definitions(fmt, metric):
+    rng = np.random.default_rng(5)
+    words = fmt.narrow(rng.standard_normal((14, 9)).astype(np.float32))
+    words[3] = words[11]
+    words[4, :5] = words[12, :5]
+    values = fmt.widen(words)
+    found = pairwise_value_distances(values[:8], values[8:], metric)
+    for i, a in enumerate(values[:8].astype(np.float64)):
+        for j, b in enumerate(values[8:].astype(np.float64)):
+            gap = np.abs(a - b)
+            expected = {
+                "l0": np.count_nonzero(a != b),
+                "l1": gap.sum(),
+                "l2": np.sqrt((gap**2).sum()),
+                "linf": gap.max(),
+            }[metric]
+            assert found[i, j] == pytest.approx(expected, rel=1e-12)
+    assert found[3, 3] == 0  # the same row
+
+
+def test_minus_zero_and_plus_zero_are_one_value():
+    rows = np.array([[0.0, 1.0], [-0.0, 1.0]], np.float32)
+    for metric in METRICS:
+        assert pairwise_value_distances(rows[:1], rows[1:], metric)[0, 0] == 0
