@@ -112,7 +112,8 @@ def pairwise_value_distances(
     :func:`pairwise_distances` for the one that weighs every step alike.
 
     Args:
-        first, second: ``float[n, dim]`` and ``float[m, dim]``, widened in float64.
+        first: ``float[n, dim]``.
+        second: ``float[m, dim]``.
         metric: which distance.
     """
     from scipy.spatial.distance import cdist  # 0.1 s, for values only
