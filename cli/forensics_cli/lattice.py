@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from forensics_cli.output import REPORTS, note, slug, stages
+from forensics_cli.output import REPORTS, Folder, note, slug, stages
 
 
 @click.command("lattice")
@@ -21,7 +21,7 @@ from forensics_cli.output import REPORTS, note, slug, stages
     show_default=True,
     help="The set to survey: holes, exponent:K, flood[:STEP], radius or component:THRESHOLD.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The report folder.")
+@click.option("--out", type=Folder(), help="The report folder.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print lattice.json instead of the table; no files without --out."
 )

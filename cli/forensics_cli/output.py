@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,21 @@ import click
 from forensics.text import visible
 
 REPORTS = Path("forensics-reports")
+
+
+class Folder(click.Path):
+    """A folder that a report goes into; an empty name, which a shell variable can leave, is not this folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, refused if it is empty."""
+        if not os.fspath(value):
+            self.fail("an empty name is not a folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def slug(source: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from forensics_cli.output import REPORTS, folders, note, say, stages
+from forensics_cli.output import REPORTS, Folder, folders, note, say, stages
 
 if TYPE_CHECKING:
     from forensics.checkpoint import Checkpoint
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("scan")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="The report folder; with several SOURCEs, their parent.")
+@click.option("--out", type=Folder(), help="The report folder; with several SOURCEs, their parent.")
 @click.option("--json", "as_json", is_flag=True, help="Print scan.json instead of the table; no files without --out.")
 @click.option("--tensor", metavar="NAME", help="Scan this tensor instead of choosing the embeddings.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress and no notes.")

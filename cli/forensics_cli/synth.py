@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from forensics_cli.output import note
+from forensics_cli.output import Folder, note
 
 
 @click.command("synth")
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the checkpoint.")
+@click.option("--out", type=Folder(), required=True, help="The folder of the checkpoint.")
 @click.option("--rows", type=click.IntRange(min=1), help="Token rows; the planted model's own number if not given.")
 @click.option("--dim", type=click.IntRange(min=1), help="Numbers in a row; the planted model's own if not given.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed, another matrix with the same structure.")

@@ -160,7 +160,8 @@ def test_bad_input_is_one_clear_line(name, tmp_path):
 
 
 def test_usage_errors_are_two():
-    for arguments in (["scan"], ["nothing"], ["scan", "x", "--no-such-option"], ["synth", "healthy"]):
+    empty = ["scan", "synth:healthy", "--out", ""]
+    for arguments in (["scan"], ["nothing"], ["scan", "x", "--no-such-option"], ["synth", "healthy"], empty):
         assert run(*arguments).exit_code == 2
 
 
