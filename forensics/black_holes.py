@@ -152,7 +152,8 @@ def find_equal_values(embedding: Embedding) -> BlackHoles:
 
 def _is_zero(embedding: Embedding, token: int) -> bool:
     # By value: ggml's 4-bit blocks store a zero row as bits that are not zero, and -0.0 has its sign bit set.
-    return not embedding.values(token, token + 1).any()
+    with np.errstate(invalid="ignore"):  # a signalling nan is a nan, and not zero
+        return not embedding.values(token, token + 1).any()
 
 
 def _sharing_their_head(rows: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -87,14 +87,14 @@ def test_the_census_of_random_and_special_words_with_holes(fmt):
     words[[3, 9, 27]] = words[3]
     words[[5, 6]] = words[40]  # a hole with nan, infinity, zeros: every class
     words[[10, 11, 12, 13]] = 0  # a zero hole: not in-hole
-    words[[20, 21]] = 1 << (fmt.bits - 1)  # of minus zeros: a hole like another
+    words[[20, 21]] = 1 << (fmt.bits - 1)  # of minus zeros: a zero hole, too
     everything, inside, rest = census(fmt, words)
-    in_hole = [3, 9, 27, 5, 6, 40, 20, 21]
+    in_hole = [3, 9, 27, 5, 6, 40]
     assert counts_of(everything) == brute(fmt, words)
     assert counts_of(inside) == brute(fmt, words[in_hole])
     assert counts_of(rest) == brute(fmt, np.delete(words, in_hole, axis=0))
     assert [c.population for c in (everything, inside, rest)] == ["all", "in-hole", "rest"]
-    assert [c.n_elements for c in (everything, inside, rest)] == [960, 128, 832]
+    assert [c.n_elements for c in (everything, inside, rest)] == [960, 96, 864]
     assert all(type(n) is int for n in everything.to_dict()["mantissa_ones"])
 
 
