@@ -39,7 +39,7 @@ def _holes(model: Path, repeats: int) -> None:
 
 
 def _whole(model: Path, place: Path, repeats: int) -> None:
-    scan = [*CLI, "scan", str(model), "--out", str(place / "report")]
+    scan = [*CLI, "scan", str(model), "--quiet", "--out", str(place / "report")]
     first = run_command(scan, 1, _fresh(place))
     warm = run_command(scan, repeats)
     notebook = run_function("notebook_steps", [str(model), str(place / "notebook")], 1)
@@ -64,7 +64,7 @@ def _sizes(place: Path, rows: int, dim: int, repeats: int) -> None:
         folder = place / f"size-{eighths}"
         plant("qwen3-4b", rows=n, dim=dim).write(folder)
         holes = run_function("find_black_holes", [str(folder)], repeats)
-        scan = run_command([*CLI, "scan", str(folder), "--out", str(place / "report")], repeats)
+        scan = run_command([*CLI, "scan", str(folder), "-q", "--out", str(place / "report")], repeats)
         n_bytes = n * dim * 2
         a_byte = holes.seconds * 1e9 / n_bytes
         print(f"| {n:,} | {n_bytes / 1e6:,.0f} | {holes.seconds:.4f} | {a_byte:.3f} | {scan.seconds:.2f} |")
