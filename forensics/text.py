@@ -6,7 +6,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 """Letters and marks that draw nothing, so that their category does not give them away."""
@@ -49,6 +50,11 @@ def _is_hidden(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return json.dumps(character, ensure_ascii=True)[1:-1]
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """A result as JSON: sorted keys, floats that read back exactly, no nan; the same document, the same text."""
+    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def align(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -38,6 +39,11 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     asked: str | None = None
+
+    def command(self, verb: str, *options: str) -> str:
+        """What to type to do this again: the verb, the SOURCE, the options, and the tensor that was asked for."""
+        asked = ["--tensor", self.asked] if self.asked is not None else []
+        return shlex.join(["forensics", verb, self.source.argument, *options, *asked])
 
     def matrix(self, role: str | None = None) -> Embedding:
         """The matrix of that role; E_in, or the only one, without a role.

@@ -122,13 +122,13 @@ def flood(embedding: Embedding, holes: list[BlackHole], step: int = 1) -> tuple[
     seeds = select_holes(holes).token_ids
     members = np.zeros(embedding.n_rows, np.bool_)
     members[seeds] = True
-    frontier = unique_rows(embedding, seeds)
+    frontier = np.array([hole.representative for hole in holes], dtype=np.int64)
     rounds = []
     while True:
-        reached = nearest_members(embedding, row_ordinals(embedding, frontier.representatives), "linf", step)
+        reached = nearest_members(embedding, row_ordinals(embedding, frontier), "linf", step)
         new = np.flatnonzero((reached.distance >= 0) & ~members)
         new = new[finite_rows(embedding, new)]
-        frontier = unique_rows(embedding, new)
+        frontier = unique_rows(embedding, new).representatives
         rounds.append(len(frontier))
         if not new.size:
             break

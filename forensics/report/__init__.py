@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from forensics.report.document import scan_document
@@ -11,6 +10,7 @@ from forensics.report.folder import Writer, write_folder
 from forensics.report.survey import survey_json, survey_table
 from forensics.report.tables import suffix, write_artifacts, write_tokens
 from forensics.scanning import Scan
+from forensics.text import json_text
 
 __all__ = ["scan_json", "survey_json", "survey_table", "write_report"]
 
@@ -18,8 +18,8 @@ FIGURES = ("norms", "exponents", "populations", "angles")
 
 
 def scan_json(scan: Scan) -> str:
-    """scan.json: sorted keys, floats that read back exactly, no nan."""
-    return json.dumps(scan.to_dict(), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """The text of scan.json."""
+    return json_text(scan.to_dict())
 
 
 def write_report(scan: Scan, folder: str | Path) -> list[Path]:

@@ -33,8 +33,7 @@ def scan_document(scan: Scan, figures: Sequence[Figures]) -> str:
     for result, drawn in zip(scan.matrices, figures, strict=True):
         parts += _matrix_parts(result, drawn, scan.checkpoint.vocabulary)
     parts += ["## Method", METHOD, "## Caveats", "\n".join(f"- {line}" for line in _caveats(scan))]
-    asked = f" --tensor {scan.checkpoint.asked}" if scan.checkpoint.asked else ""
-    made_by = code(f"forensics scan {scan.checkpoint.source.argument}{asked}")
+    made_by = code(scan.checkpoint.command("scan"))
     parts.append(
         f"Made by {made_by}. Beside this report: `scan.json` (every figure), `tokens.csv` (one row a token), "
         "`artifacts.safetensors` (mask, hole id per token, one row per hole)."

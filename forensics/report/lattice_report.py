@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,15 @@ from forensics.report.lattice_document import METHOD, blocks_part, lattice_claim
 from forensics.report.lattice_figures import FIGURES, draw_lattice
 from forensics.report.markdown import code
 from forensics.scanning.lattice import LatticeScan
-from forensics.text import align, literal, number, visible
+from forensics.text import align, json_text, literal, number, visible
 from forensics.vocabulary import Vocabulary
 
 NOTHING = "No black hole has a place on the lattice: there is nothing to look around. Name a token with `--around`."
 
 
 def lattice_json(result: LatticeScan) -> str:
-    """lattice.json: sorted keys, floats that read back exactly, no nan."""
-    return json.dumps(result.to_dict(), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    """The text of lattice.json."""
+    return json_text(result.to_dict())
 
 
 def lattice_text(result: LatticeScan) -> str:

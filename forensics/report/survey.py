@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from forensics.scanning import SCHEMA, Scan
-from forensics.text import align, number, visible
+from forensics.text import align, json_text, number, visible
 
 HEADER = (
     "source",
@@ -30,8 +29,7 @@ def survey_table(scans: Sequence[Scan]) -> str:
 
 def survey_json(scans: Sequence[Scan]) -> str:
     """The scans' dictionaries in one document."""
-    document = {"schema": f"{SCHEMA}-survey", "scans": [scan.to_dict() for scan in scans]}
-    return json.dumps(document, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text({"schema": f"{SCHEMA}-survey", "scans": [scan.to_dict() for scan in scans]})
 
 
 def _rows(scan: Scan) -> Iterator[tuple[str, ...]]:

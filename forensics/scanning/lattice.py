@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +37,9 @@ class LatticeScan:
     @property
     def command(self) -> str:
         """What to type to survey it again."""
-        parts = ["forensics", "lattice", self.checkpoint.source.argument]
-        parts += ["--around", self.around] if self.around is not None else []
-        parts += ["--select", self.selection] if self.selection != DEFAULT else []
-        return shlex.join(parts)
+        options = ["--around", self.around] if self.around is not None else []
+        options += ["--select", self.selection] if self.selection != DEFAULT else []
+        return self.checkpoint.command("lattice", *options)
 
     def to_dict(self) -> dict[str, Any]:
         """The content of lattice.json."""
