@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from forensics.checkpoint.binary_file import BinaryFile, opened
 from forensics.checkpoint.checkpoint import Contents
 from forensics.checkpoint.gguf_file import read_gguf
 from forensics.checkpoint.gguf_metadata import config_from_gguf, vocabulary_from_gguf
@@ -45,9 +47,9 @@ def read_path(path: Path) -> Contents:
     """
     try:
         if path.is_dir():
-            return _read_folder(path)
+            return read_files(Files(path))
         if path.is_file():
-            return _read_file(path)
+            return read_file(Files(path.parent), path.name)
         if path.exists():
             raise SourceError(f"{path.name}: neither a file nor a folder", hint="name a weights file or its folder")
     except OSError as error:
@@ -55,49 +57,94 @@ def read_path(path: Path) -> Contents:
     raise SourceError(f"{path.name or path}: no such file or folder", hint="check the path")
 
 
-def _read_file(path: Path) -> Contents:
-    if _starts_with(path, b"GGUF") or path.suffix == ".gguf":
-        header = read_gguf(path)
-        vocabulary, notes = vocabulary_from_gguf(header.metadata)
-        in_parts = header.metadata.get("split.count", 0) not in (0, 1)
-        return Contents(path.name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes, in_parts)
-    contents = _with_neighbours(path.name, path.parent, _weights_reader(path)(path))
-    return replace(contents, is_part=bool(SHARD.search(path.stem)))
+class Files:
+    """The files of a folder on this disk; a subclass has them elsewhere.
+
+    Attributes:
+        where: names the place in error messages.
+        folder: where the config, the tokenizer's files and the index lie.
+        is_remote: every read of a weights file costs a request.
+    """
+
+    is_remote = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.where = folder.name or folder.resolve().name
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return (self.folder / name).is_file()
+
+    def names(self) -> list[str]:
+        """The files, those in folders within left out."""
+        return sorted(p.name for p in self.folder.iterdir() if p.is_file())
+
+    def open(self, name: str) -> AbstractContextManager[BinaryFile]:
+        """A weights file, to be read at given offsets."""
+        return opened(self.folder / name)
+
+    def tensors(self, name: str) -> dict[str, StoredTensor]:
+        """The tensors of a safetensors or torch file, told by content where it is unmistakable, then by ending."""
+        with self.open(name) as file:
+            head, ending = file.read_at(0, 8), file.path.suffix
+            if head.startswith(b"PK\x03\x04") or ending in (".bin", ".pt", ".pth"):
+                return read_torch_zip(file, _is_telling if self.is_remote else None)
+            if ending == ".safetensors" or file.read_at(8, 1) == b"{":
+                return read_safetensors(file)
+        raise CheckpointError(f"{name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}")
 
 
-def _weights_reader(path: Path) -> Callable[[Path], dict[str, StoredTensor]]:
-    """By content where it is unmistakable, then by ending."""
-    if _starts_with(path, b"PK\x03\x04") or path.suffix in (".bin", ".pt", ".pth"):
-        return read_torch_zip
-    if path.suffix == ".safetensors" or _starts_with(path, b"{", offset=8):
-        return read_safetensors
-    raise CheckpointError(f"{path.name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}")
+def read_file(files: Files, name: str) -> Contents:
+    """The contents of one weights file, with the config and tokenizer that lie beside it.
+
+    Raises:
+        CheckpointError: the file is damaged, unsafe or of another kind.
+    """
+    with files.open(name) as file:
+        if name.endswith(".gguf") or file.read_at(0, 8).startswith(b"GGUF"):
+            header = read_gguf(file)
+            vocabulary, notes = vocabulary_from_gguf(header.metadata)
+            in_parts = header.metadata.get("split.count", 0) not in (0, 1)
+            return Contents(name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes, in_parts)
+    contents = _with_neighbours(name, files.folder, files.tensors(name))
+    return replace(contents, is_part=bool(SHARD.search(PurePosixPath(name).stem)))
 
 
-def _read_folder(folder: Path) -> Contents:
-    where = folder.name or folder.resolve().name
+def read_files(files: Files) -> Contents:
+    """The contents of a folder: of its single weights file, or of the shards that its index names.
+
+    Raises:
+        SourceError: no weights file, or several and nothing that says which.
+        CheckpointError: what is there is damaged or unsafe.
+    """
     for single, index in zip(SINGLE, INDEXES, strict=True):
-        if (folder / single).is_file():
-            return _read_file(folder / single)
-        if (folder / index).is_file():
-            return _with_neighbours(where, folder, _read_shards(folder, index))
-    found = [p for p in sorted(folder.iterdir()) if is_weights_file(p)]
+        if files.has(single):
+            return read_file(files, single)
+        if files.has(index):
+            return _with_neighbours(files.where, files.folder, _read_shards(files, index))
+    found = [name for name in files.names() if is_weights_name(name)]
     if len(found) == 1:
-        return _read_file(found[0])
+        return read_file(files, found[0])
     if found:
-        listed = ", ".join(p.name for p in found[:8])
-        raise SourceError(f"{where}: {len(found)} weights files and no index", hint=f"name one of them: {listed}")
-    raise SourceError(f"{where}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}")
+        listed = ", ".join(found[:8])
+        raise SourceError(f"{files.where}: {len(found)} weights files and no index", hint=f"name one of them: {listed}")
+    raise SourceError(f"{files.where}: holds no weights file", hint=f"expected one ending in {', '.join(WEIGHTS)}")
 
 
-def is_weights_file(path: Path) -> bool:
-    """True for a file whose ending is a weights file's and that is not known to be something else."""
-    return path.suffix in WEIGHTS and path.name not in NOT_WEIGHTS and path.is_file()
+def is_weights_name(name: str) -> bool:
+    """True for a name whose ending is a weights file's and that is not known to be something else."""
+    path = PurePosixPath(name)
+    return path.suffix in WEIGHTS and path.name not in NOT_WEIGHTS
 
 
-def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
+def _is_telling(name: str) -> bool:
+    return role_by_name(name) != "unknown"
+
+
+def _read_shards(files: Files, index_name: str) -> dict[str, StoredTensor]:
     """The tensors of the shards that can hold an embedding: a missing other shard does not matter."""
-    weight_map = read_json(folder / index_name).get("weight_map")
+    weight_map = read_json(files.folder / index_name).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
         raise CheckpointError(f"{index_name}: no weight_map, so the shards are unknown")
     for name, shard in weight_map.items():
@@ -105,15 +152,15 @@ def _read_shards(folder: Path, index_name: str) -> dict[str, StoredTensor]:
             kind = type(shard).__name__
             raise CheckpointError(f"{index_name}: the shard of tensor {name[:80]!r} is a {kind}, not a file name")
         check_shard_name(shard, index_name)
-    telling = {name: shard for name, shard in weight_map.items() if role_by_name(name) != "unknown"} or weight_map
+    telling = {name: shard for name, shard in weight_map.items() if _is_telling(name)} or weight_map
     tensors: dict[str, StoredTensor] = {}
     for shard in sorted(set(telling.values())):
-        path = folder / shard
-        if not path.is_file():
+        if not files.has(shard):
             wanted = next(name for name, s in telling.items() if s == shard)
             raise CheckpointError(f"{shard}: missing, and tensor {wanted!r} is in it", hint="download that shard")
-        found = _weights_reader(path)(path)
-        for name in (n for n, s in weight_map.items() if s == shard and n not in found):
+        found = files.tensors(shard)
+        mapped = telling if files.is_remote else weight_map  # of a remote torch file only the telling ones are listed
+        for name in (n for n, s in mapped.items() if s == shard and n not in found):
             raise CheckpointError(f"{shard}: {index_name} says it holds tensor {name!r}, and it does not")
         # A shard can hold an older copy of a tensor that the index keeps elsewhere.
         tensors.update((name, tensor) for name, tensor in found.items() if weight_map.get(name) == shard)
@@ -152,9 +199,3 @@ def _with_neighbours(where: str, folder: Path, tensors: Mapping[str, StoredTenso
     except ForensicsError as error:
         notes.append(f"tokenizer not used: {error.message}")
     return Contents(where, tensors, config, vocabulary, tuple(notes))
-
-
-def _starts_with(path: Path, magic: bytes, offset: int = 0) -> bool:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(len(magic)) == magic

@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import mmap
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from forensics.checkpoint.binary_file import BinaryFile, ReadAhead, opened
 from forensics.checkpoint.stored import StoredTensor
 from forensics.errors import CheckpointError
 from forensics.formats import BFLOAT16, FLOAT16, FLOAT32, BlockFormat, TensorFormat
@@ -62,20 +62,19 @@ class GgufHeader:
     tensors: dict[str, StoredTensor]
 
 
-def read_gguf(path: Path) -> GgufHeader:
+def read_gguf(file: Path | BinaryFile) -> GgufHeader:
     """The metadata and the tensors of a GGUF file; the tensors' bytes are not touched.
 
     Raises:
         CheckpointError: not GGUF, an unsupported version, cut short, or a header that says what cannot be.
     """
-    size = path.stat().st_size
-    if size < 24:
-        raise CheckpointError(
-            f"{path.name}: is {size} bytes long, too short for a GGUF header", hint="download it again"
-        )
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        cursor = _Cursor(path, view)
-        return _read(path, cursor)
+    with opened(file) as source:
+        if source.size < 24:
+            raise CheckpointError(
+                f"{source.path.name}: is {source.size} bytes long, too short for a GGUF header",
+                hint="download it again",
+            )
+        return _read(source.path, _Cursor(ReadAhead(source)))
 
 
 def _read(path: Path, cursor: _Cursor) -> GgufHeader:
@@ -167,13 +166,12 @@ def _block_sizes() -> dict[int, tuple[str, int, int]]:
 
 
 class _Cursor:
-    """Reads forward through a buffer and never past its end."""
+    """Reads forward through a file and never past its end."""
 
-    def __init__(self, path: Path, view: mmap.mmap) -> None:
-        self.path = path
-        self.size = len(view)
+    def __init__(self, file: BinaryFile) -> None:
+        self.path, self.size = file.path, file.size
         self.position = 0
-        self._view = view
+        self._file = file
         self._depth = 0
 
     def require(self, n_bytes: int, what: str) -> None:
@@ -188,7 +186,7 @@ class _Cursor:
         self.require(n_bytes, f"{n_bytes:,} more bytes")
         start = self.position
         self.position += n_bytes
-        return self._view[start : self.position]
+        return self._file.read_at(start, n_bytes)
 
     def number(self, layout: str) -> int:
         (value,) = struct.unpack(layout, self.take(struct.calcsize(layout)))

@@ -7,7 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from forensics.checkpoint.disk import INDEXES, SINGLE, is_weights_file
+from forensics.checkpoint.disk import INDEXES, SINGLE, is_weights_name
 from forensics.embedding import Source
 from forensics.errors import SourceError
 
@@ -56,7 +56,7 @@ def _models(root: Path) -> list[Path]:
     """Folders with a standard weights file or index, and other weights files outside them."""
     files = sorted(p for p in root.rglob("*") if p.is_file())
     folders = sorted({p.parent for p in files if p.name in (*INDEXES, *SINGLE)})
-    single = [p for p in files if is_weights_file(p) and p.parent not in folders]
+    single = [p for p in files if is_weights_name(p.name) and p.parent not in folders]
     return [*folders, *single]
 
 

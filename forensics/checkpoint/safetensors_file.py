@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.checkpoint.binary_file import BinaryFile, opened
 from forensics.checkpoint.json_file import parse_json
 from forensics.checkpoint.stored import StoredTensor
 from forensics.errors import CheckpointError
@@ -41,15 +42,15 @@ METADATA = "__metadata__"
 _FORMAT_OF_CODE = {f.stored_as: f for f in FORMATS.values()}
 
 
-def read_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """The tensors of a safetensors file by name; reads the header alone.
+def read_safetensors(file: Path | BinaryFile) -> dict[str, StoredTensor]:
+    """The tensors of a safetensors file by name; reads the header alone, in two exact reads.
 
     Raises:
         CheckpointError: the file is cut short, or its header is damaged or says what cannot be.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        prefix = file.read(8)
+    with opened(file) as source:
+        path, size = source.path, source.size
+        prefix = source.read_at(0, 8)
         if len(prefix) < 8:
             raise _bad(path, f"is {size} bytes long, too short for a safetensors header", "download it again")
         length = int.from_bytes(prefix, "little")
@@ -57,7 +58,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
             raise _bad(path, f"header claims {length:,} bytes, the format allows {MAX_HEADER_BYTES:,}")
         if 8 + length > size:
             raise _bad(path, f"header ends at byte {8 + length:,}, the file has {size:,}", "download it again")
-        raw = file.read(length)
+        raw = source.read_at(8, length)
     if not raw.startswith(b"{"):
         raise _bad(path, "header does not start with '{'")
     # A tensor's entry has three brackets in some fifty bytes. A header of little else is built to fill memory.

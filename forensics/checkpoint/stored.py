@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ class StoredTensor:
         path: the file that holds the bytes.
         offset: first byte in that file.
         n_bytes: number of bytes.
+        sha256: digest of the bytes, where they were just checked against it; as hex.
+        local: gives the tensor on this disk, fetching its bytes first; None where they are here.
     """
 
     name: str
@@ -34,6 +37,8 @@ class StoredTensor:
     path: Path
     offset: int
     n_bytes: int
+    sha256: str | None = None
+    local: Callable[[StoredTensor], StoredTensor] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.name} [{' x '.join(map(str, self.shape))}] {self.dtype}"
@@ -56,7 +61,10 @@ class StoredTensor:
 
         Raises:
             CheckpointError: the file is gone, or shorter than it was when its header was read.
+            RemoteError: the bytes are elsewhere and cannot be fetched.
         """
+        if self.local is not None:
+            return self.local(self).map()
         if self.n_bytes == 0:
             return np.empty(0, np.uint8)
         try:
@@ -84,4 +92,8 @@ class StoredTensor:
         if self.format is None:
             raise FormatError(f"{where} is stored as {self.dtype}, not as floats or ggml blocks", hint=self._advice)
         width = row_bytes(self.format, dim)
-        return Embedding(self.map().reshape(rows, width), self.format, dim, role, self.name, source)
+        here = self if self.local is None else self.local(self)
+        embedding = Embedding(here.map().reshape(rows, width), self.format, dim, role, self.name, source)
+        if here.sha256 is not None:
+            embedding.__dict__["sha256"] = here.sha256  # the cached property: computed once, on the way here
+        return embedding

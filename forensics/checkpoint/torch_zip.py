@@ -16,15 +16,16 @@ import re
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
+from forensics.checkpoint.binary_file import BinaryFile, opened
 from forensics.checkpoint.stored import StoredTensor
 from forensics.checkpoint.torch_globals import ITEMSIZE, PickledTensor
 from forensics.checkpoint.torch_pickle import run_pickle
-from forensics.errors import CheckpointError, UnsafeFileError
+from forensics.errors import CheckpointError, ForensicsError, UnsafeFileError
 from forensics.formats import FORMATS
 
 MAX_PICKLE_BYTES = 256 << 20
@@ -47,27 +48,35 @@ _RESAVE = "load it once with torch and save it again, or convert it to safetenso
 _AGAIN = "download it again"
 
 
-def read_torch_zip(path: Path) -> dict[str, StoredTensor]:
+def read_torch_zip(file: Path | BinaryFile, wanted: Callable[[str], bool] | None = None) -> dict[str, StoredTensor]:
     """The tensors of a ``pytorch_model.bin``, ``.pt`` or ``.pth`` file by name; nothing is executed.
 
     Dictionaries within dictionaries give dotted names; tensors in lists, or under keys that are not text, are
     left out. A tensor that is not contiguous in row-major order, or whose values are not the stored ones, is
     listed with format None.
 
+    Args:
+        file: the file.
+        wanted: list only the tensors of these names, if there are any: each costs a read of its own.
+
     Raises:
         UnsafeFileError: the file asks for more than state dicts need, or is a bomb.
         CheckpointError: it cannot be read, is damaged, lies about itself, or is of another kind.
     """
     try:
-        with _File(path) as file:
-            _check_kind(path, file.read_at(0, 512))
-            archive = _Archive(path, file)
-            named = _flatten(run_pickle(archive.pickle(), path.name), path.name)
-            tensors = {name: archive.locate(name, tensor) for name, tensor in named.items()}
+        with opened(file) as source:
+            _check_kind(source.path, source.read_at(0, 512))
+            archive = _Archive(source)
+            named = _flatten(run_pickle(archive.pickle(), source.path.name), source.path.name)
+            chosen = {name: tensor for name, tensor in named.items() if wanted and wanted(name)} or named
+            tensors = {name: archive.locate(name, tensor) for name, tensor in chosen.items()}
             archive.check_overlaps()
             return tensors
     except OSError as error:
-        raise CheckpointError(f"{path.name}: cannot be read ({error.strerror})") from error
+        if isinstance(error, ForensicsError):
+            raise
+        name = file.name if isinstance(file, Path) else file.path.name
+        raise CheckpointError(f"{name}: cannot be read ({error.strerror})") from error
 
 
 def _check_kind(path: Path, head: bytes) -> None:
@@ -108,26 +117,42 @@ def _entries(node: dict[str, object], prefix: str, depth: int, where: str) -> It
             yield from _entries(value, f"{name}.", depth + 1, where)
 
 
-class _File(io.FileIO):
-    """A file that ``zipfile`` cannot be made to read as one huge directory."""
+class _Handle(io.RawIOBase):
+    """What ``zipfile`` asks of a file; it cannot be made to read it as one huge directory."""
+
+    def __init__(self, file: BinaryFile) -> None:
+        self._file, self._position = file, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if position < 0:
+            raise OSError("a position before the file's start")
+        self._position = position
+        return position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MAX_DIRECTORY_BYTES:
-            raise BadZipFile(f"a directory of {size:,} bytes")
-        return super().read(size) or b""
-
-    def read_at(self, offset: int, n_bytes: int) -> bytes:
-        self.seek(offset)
-        return super().read(n_bytes) or b""
+        rest = max(0, self._file.size - self._position)
+        n_bytes = rest if size is None or size < 0 else min(size, rest)
+        if n_bytes > MAX_DIRECTORY_BYTES:
+            raise BadZipFile(f"a directory of {n_bytes:,} bytes")
+        raw = self._file.read_at(self._position, n_bytes)
+        self._position += len(raw)
+        return raw
 
 
 class _Archive:
     """The zip directory of a torch file, believed only as far as the file bears it out."""
 
-    def __init__(self, path: Path, file: _File) -> None:
-        self.path, self.file = path, file
+    def __init__(self, file: BinaryFile) -> None:
+        self.path, self.file = file.path, file
         try:
-            with ZipFile(file) as archive:
+            with ZipFile(_Handle(file)) as archive:  # it reads, seeks and tells, no more
                 entries, self.stop = archive.infolist(), archive.start_dir
         # NotImplementedError: a zip version from the future. UnicodeDecodeError: an entry's name.
         except (BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
