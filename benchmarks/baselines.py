@@ -108,3 +108,42 @@ def nearest_loop(matrix: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, n
         member[start : start + height] = table.argmin(axis=1)
         distance[start : start + height] = table.min(axis=1)
     return distance, member
+
+
+def published_indicators(values: np.ndarray, unused: np.ndarray) -> dict[str, np.ndarray]:
+    """The published under-trained indicators, as the tool that introduced them computes them.
+
+    Follows cohere-ai/magikarp's definitions and way of working: the whole matrix in float32, and a whole copy of it
+    for each version (centred, without the first principal component, less the reference mean). The component comes
+    from a randomized PCA as scikit-learn runs it for one component: 10 columns more than asked for, 7 power
+    iterations made stable by LU. Their rows are loaded by transformers; here they are there already.
+    """
+    component = randomized_component(values)
+    without = values - np.outer(values.dot(component), component)
+    centred = values - values.mean(axis=0)
+    return {
+        "norm": np.linalg.norm(values, axis=1),
+        "cosine": cosine_distance(values, values[unused].mean(axis=0)),
+        "cosine_centred": cosine_distance(centred, centred[unused].mean(axis=0)),
+        "cosine_without_component": cosine_distance(without, without[unused].mean(axis=0)),
+        "distance": np.linalg.norm(values - values[unused].mean(axis=0), axis=1),
+    }
+
+
+def cosine_distance(values: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """1 less the cosine, the product of norms clipped at 1e-6 from below."""
+    norms = np.linalg.norm(values, axis=1) * np.linalg.norm(direction)
+    return 1 - values.dot(direction) / norms.clip(min=1e-6)
+
+
+def randomized_component(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The first principal component by randomized SVD of the centred matrix (Halko et al. 2011)."""
+    from scipy.linalg import lu, qr
+
+    centred = values - values.mean(axis=0)
+    basis = np.random.default_rng(seed).normal(size=(values.shape[1], 11)).astype(np.float32)
+    for _ in range(7):
+        basis = lu(centred @ basis, permute_l=True)[0]
+        basis = lu(centred.T @ basis, permute_l=True)[0]
+    rows = qr(centred @ basis, mode="economic")[0]
+    return np.linalg.svd(rows.T @ centred, full_matrices=False)[2][0]

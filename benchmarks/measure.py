@@ -32,18 +32,27 @@ def anonymous_kb(pid: int) -> int:
     return 0
 
 
-def run_function(name: str, arguments: Sequence[str], repeats: int) -> Result:
-    """Times ``benchmarks.child``'s function of that name, without start-up and imports."""
-    runs = [_run_child(name, arguments) for _ in range(repeats)]
+def run_function(
+    name: str,
+    arguments: Sequence[str],
+    repeats: int,
+    *,
+    module: str = "benchmarks.child",
+    environment: Mapping[str, str] | None = None,
+) -> Result:
+    """Times the child module's function of that name, without start-up and imports."""
+    runs = [_run_child([module, name, *arguments], environment) for _ in range(repeats)]
     answers = {r.answer for r in runs}
     if len(answers) > 1:
         raise SystemExit(f"{name} gave different answers: {answers}")
     return Result(statistics.median(r.seconds for r in runs), max(r.megabytes for r in runs), answers.pop())
 
 
-def _run_child(name: str, arguments: Sequence[str]) -> Result:
-    command = [sys.executable, "-m", "benchmarks.child", name, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+def _run_child(arguments: Sequence[str], environment: Mapping[str, str] | None) -> Result:
+    command, env = [sys.executable, "-m", *arguments], {**os.environ, **(environment or {})}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None and child.stdin is not None
         child.stdout.readline()
         before = anonymous_kb(child.pid)
@@ -52,7 +61,7 @@ def _run_child(name: str, arguments: Sequence[str]) -> Result:
         peak = _watch(child)
         output = child.stdout.read().split()
         if child.returncode:
-            raise SystemExit(f"{name} failed")
+            raise SystemExit(f"{' '.join(arguments)} failed")
     return Result(float(output[-1]), (peak - before) / 1024, output[-2])
 
 

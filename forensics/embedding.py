@@ -31,7 +31,7 @@ class Source:
     """Where a matrix came from, in words that mean the same on another machine.
 
     Attributes:
-        kind: "file", "folder", "package", "planted", "memory" ("hub" and "recording" to come).
+        kind: "file", "folder", "package", "planted", "memory", "hub" ("recording" to come).
         location: a name, never a machine path.
         revision: what pins the content (a commit hash, a package version), or None.
     """
@@ -41,11 +41,18 @@ class Source:
     revision: str | None = None
 
     def __str__(self) -> str:
-        return self.argument + (f" @ {self.revision}" if self.revision else "")
+        return self._named + (f" @ {self.revision}" if self.revision else "")
 
     @property
     def argument(self) -> str:
-        """What to name on the command line to open it again."""
+        """What to name on the command line to open it again: of a model on the Hub, the very commit."""
+        if self.kind != "hub":
+            return self._named
+        repo, colon, file = self.location.partition(":")
+        return f"{repo}@{self.revision}{colon}{file}"
+
+    @property
+    def _named(self) -> str:
         return {"package": "pkg:", "planted": "synth:"}.get(self.kind, "") + self.location
 
     def to_dict(self) -> dict[str, str | None]:

@@ -69,3 +69,13 @@ class OutputError(ForensicsError, OSError):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         # OSError's constructor would take a second argument as an errno; keep to one.
         ForensicsError.__init__(self, message, hint=hint)
+
+
+class RemoteError(ForensicsError, ConnectionError):
+    """The Hub is out of reach, refuses, or answers with something else than what was asked for."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        # An OSError, too: see OutputError.
+        ForensicsError.__init__(self, message, hint=hint)

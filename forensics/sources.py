@@ -4,7 +4,7 @@
 ``./path``, ``/path``, ``~/path``         a weights file or a Hugging Face folder
 ``pkg:MODULE[:path/inside]``              a model shipped inside an installed Python package
 ``synth:NAME``                            a planted checkpoint, made in memory
-``org/name[@revision][:file]``            the Hub (not read by this version)
+``org/name[@revision][:file]``            a model on the Hub; ``hf:`` before it means no local folder
 ========================================  =====================================================
 """
 
@@ -12,27 +12,38 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forensics.checkpoint import Checkpoint, assemble, find_in_package, read_path
 from forensics.embedding import Embedding, Source
 from forensics.errors import SourceError, TensorNotFoundError
+from forensics.hub.address import parse_address
+
+if TYPE_CHECKING:
+    from forensics.hub.client import HubOptions
 
 _SNAPSHOT = re.compile(r"/models--(?:([^/]+)--)?([^/]+)/snapshots/([0-9a-f]{40})(?:/(.+))?$")
 """A folder or file of the Hub's cache: organisation, model, commit, and what lies inside."""
 
-_HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w./-]+)?")
+
+_EXPECTED = "expected org/name[@revision][:file], a path (./...), pkg:MODULE or synth:NAME"
 
 
-def open_checkpoint(source: str | os.PathLike[str], *, tensor: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    source: str | os.PathLike[str], *, tensor: str | None = None, hub: HubOptions | None = None
+) -> Checkpoint:
     """Opens what a user names; matrices stay on disk, memory-mapped.
 
     Args:
         source: a SOURCE, or a path object.
         tensor: take this tensor alone instead of choosing E_in and E_out.
+        hub: how the Hub is read.
 
     Raises:
         SourceError: it cannot be understood, or nothing is there.
+        RemoteError: a model on the Hub cannot be reached, or may not be read.
         TensorNotFoundError: no tensor, or more than one, could be the embedding.
         CheckpointError, FormatError: the files are damaged, unsafe or of an unknown kind.
     """
@@ -44,25 +55,36 @@ def open_checkpoint(source: str | os.PathLike[str], *, tensor: str | None = None
         if kind == "synth" and rest:
             return _open_planted(rest, tensor)
         if not source.strip():
-            raise SourceError("an empty SOURCE", hint="name a file, a folder, pkg:MODULE or synth:NAME")
-        if not _is_local(source) and (_HUB.fullmatch(source) or kind in ("hf", "run")):
-            raise SourceError(
-                f"{source}: neither a local path nor a kind of SOURCE that this version reads",
-                hint="download the files and name their folder; a local path can start with ./",
-            )
+            raise SourceError("an empty SOURCE", hint="name org/name, a file, a folder, pkg:MODULE or synth:NAME")
+        address = parse_address(source)
+        if address is not None and (kind == "hf" or not _is_local(source)):
+            from forensics.hub.model import open_model  # sockets and certificates, for the Hub alone
+
+            return open_model(address, tensor, hub)
+        if kind in ("hf", "run") and not _is_local(source):
+            raise SourceError(f"{source[:80]}: not a kind of SOURCE that this version reads", hint=_EXPECTED)
     path = _local_path(source)
     contents = read_path(path)
+    if isinstance(source, str) and parse_address(source) is not None:
+        note = f"{source} is read from this disk; for the Hub's model of that name write hf:{source}"
+        contents = replace(contents, notes=(note, *contents.notes))
     return assemble(contents, _local_source(path), tensor)
 
 
-def load_embedding(source: str | os.PathLike[str], *, role: str | None = None, tensor: str | None = None) -> Embedding:
+def load_embedding(
+    source: str | os.PathLike[str],
+    *,
+    role: str | None = None,
+    tensor: str | None = None,
+    hub: HubOptions | None = None,
+) -> Embedding:
     """One embedding matrix of a SOURCE: E_in unless another role or a tensor is named.
 
     Raises:
         TensorNotFoundError: the checkpoint has no matrix of that role.
         ForensicsError: as :func:`open_checkpoint`.
     """
-    return open_checkpoint(source, tensor=tensor).matrix(role)
+    return open_checkpoint(source, tensor=tensor, hub=hub).matrix(role)
 
 
 def _is_local(source: str) -> bool:

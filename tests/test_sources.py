@@ -8,7 +8,8 @@ import safetensors.torch
 import torch
 
 from forensics.checkpoint import Checkpoint
-from forensics.errors import CheckpointError, ForensicsError, SourceError, TensorNotFoundError
+from forensics.errors import CheckpointError, ForensicsError, RemoteError, SourceError, TensorNotFoundError
+from forensics.hub.client import HubOptions
 from forensics.sources import load_embedding, open_checkpoint
 
 TENSOR = "model.embed_tokens.weight"
@@ -73,18 +74,34 @@ def test_folders_by_dots_have_their_names(home, monkeypatch):
 
 @pytest.mark.parametrize("source", ["", " ", "\t\n"])
 def test_an_empty_source(source):
-    with pytest.raises(SourceError, match="an empty SOURCE; name a file"):
+    with pytest.raises(SourceError, match="an empty SOURCE; name org/name"):
         open_checkpoint(source)
 
 
 @pytest.mark.parametrize(
-    "source",
-    ["Qwen/Qwen3-4B", "org/other", "org/name@main", "a/b@0123abc:model.safetensors", "a/b:x.gguf", "hf:a/b", "run:x@5"],
-)
+    ("source", "asked_for"),
+    [("Qwen/Qwen3-4B", "Qwen/Qwen3-4B"), ("org/other", "org/other"), ("org/name@main", "org/name@main"),
+     ("hf:a/b", "a/b"), ("hf:org/name", "org/name"), ("hf://org/name", "org/name"), ("hf:gpt2", "gpt2"),
+     ("a/b:x.gguf", "a/b:x.gguf"),
+     ("a/b@refs/pr/1:in/model.safetensors", "a/b@refs/pr/1:in/model.safetensors")],
+)  # fmt: skip
+def test_what_is_asked_of_the_hub(home, source, asked_for):
+    nothing = HubOptions(offline=True, cache=home / "cache", hub_cache=home / "hub")
+    with pytest.raises(RemoteError, match="not in the cache, and offline") as caught:
+        open_checkpoint(source, hub=nothing)
+    assert caught.value.message.startswith(f"{asked_for}: ") and caught.value.exit_code == 4
+
+
+def test_a_folder_of_the_hubs_form_is_read_here_and_said_to_be(home):
+    assert open_checkpoint("org/name").notes[0] == (
+        "org/name is read from this disk; for the Hub's model of that name write hf:org/name"
+    )
+    assert "read from this disk" not in " ".join(open_checkpoint("./org/name").notes)
+
+
+@pytest.mark.parametrize("source", ["run:x@5", "hf:", "hf:a/b/c", "hf:a b", "hf:a--b/c", "hf:a/b.git"])
 def test_what_this_version_does_not_read(home, source):
-    with pytest.raises(
-        SourceError, match=r"nor a kind of SOURCE that this version reads; download the files"
-    ) as caught:
+    with pytest.raises(SourceError, match="not a kind of SOURCE that this version reads; expected org/name") as caught:
         open_checkpoint(source)
     assert str(caught.value).startswith(source)
 

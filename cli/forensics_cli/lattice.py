@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from forensics_cli.output import REPORTS, Folder, note, slug, stages
+from forensics_cli.source import open_source, source_options
 
 
 @click.command("lattice")
@@ -25,10 +27,9 @@ from forensics_cli.output import REPORTS, Folder, note, slug, stages
 @click.option(
     "--json", "as_json", is_flag=True, help="Print lattice.json instead of the table; no files without --out."
 )
-@click.option("--tensor", metavar="NAME", help="Survey this tensor instead of choosing the embeddings.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no notes.")
+@source_options
 def command(
-    source: str, around: str | None, selection: str, out: Path | None, as_json: bool, tensor: str | None, quiet: bool
+    source: str, around: str | None, selection: str, out: Path | None, as_json: bool, quiet: bool, **reading: Any
 ) -> None:
     """Look around a black hole or token on the scale of single mantissa steps.
 
@@ -37,9 +38,8 @@ def command(
     """
     from forensics.report.lattice_report import lattice_json, lattice_text, write_lattice_report
     from forensics.scanning.lattice import scan_lattice
-    from forensics.sources import open_checkpoint
 
-    checkpoint = open_checkpoint(source, tensor=tensor)
+    checkpoint = open_source(source, quiet=quiet, **reading)
     folder = out or (None if as_json else REPORTS / slug(source))
     with stages(quiet) as progress:
         result = scan_lattice(checkpoint, selection=selection, around=around, progress=progress)

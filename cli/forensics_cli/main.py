@@ -20,6 +20,10 @@ INTERRUPTED = 128 + signal.SIGINT
 VERBS = {
     "scan": "Find black holes and read the bits of a checkpoint's embedding matrices.",
     "lattice": "Look around a black hole or token on the scale of single mantissa steps.",
+    "tokens": "Say who is dead, who is under-trained, and why.",
+    "check": "Say whether tokens are fit for use; exit code 1 if one is not.",
+    "diff": "Compare two checkpoints row by row: what changed, moved, joined or left a hole.",
+    "cache": "List, verify or clear the embeddings fetched from the Hub.",
     "synth": "Write a planted checkpoint with a known truth.",
 }
 
@@ -81,6 +85,6 @@ def cli() -> None:
     """Pretrained-model embedding forensics.
 
     Reads the bits of a language model's embedding matrices and says what they reveal about training.
-    A SOURCE is a weights file, a Hugging Face folder, pkg:MODULE (a model shipped inside an installed
-    Python package) or synth:NAME (a planted checkpoint).
+    A SOURCE is a model on the Hugging Face Hub (org/name[@revision][:file]), a weights file, a folder,
+    pkg:MODULE (a model shipped inside an installed Python package) or synth:NAME (a planted checkpoint).
     """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from forensics_cli.output import REPORTS, Folder, folders, note, say, stages
+from forensics_cli.source import open_source, source_options
 
 if TYPE_CHECKING:
     from forensics.checkpoint import Checkpoint
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.option("--out", type=Folder(), help="The report folder; with several SOURCEs, their parent.")
 @click.option("--json", "as_json", is_flag=True, help="Print scan.json instead of the table; no files without --out.")
-@click.option("--tensor", metavar="NAME", help="Scan this tensor instead of choosing the embeddings.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress and no notes.")
-def command(sources: tuple[str, ...], out: Path | None, as_json: bool, tensor: str | None, quiet: bool) -> None:
+@source_options
+def command(sources: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool, **reading: Any) -> None:
     """Find black holes and read the bits of a checkpoint's embedding matrices.
 
     Prints a short table and writes a report folder: report.md, scan.json, tokens.csv,
@@ -29,13 +29,12 @@ def command(sources: tuple[str, ...], out: Path | None, as_json: bool, tensor: s
     """
     from forensics.errors import ForensicsError
     from forensics.report import scan_json, survey_json, survey_table
-    from forensics.sources import open_checkpoint
 
     results: list[Scan] = []
     failures: list[ForensicsError] = []
     for source, folder in zip(sources, _folders(sources, out, as_json), strict=True):
         try:
-            result = _scan_one(open_checkpoint(source, tensor=tensor), source, folder, quiet)
+            result = _scan_one(open_source(source, quiet=quiet, **reading), folder, quiet)
         except ForensicsError as error:
             if len(sources) == 1:
                 raise
@@ -56,12 +55,10 @@ def command(sources: tuple[str, ...], out: Path | None, as_json: bool, tensor: s
         click.get_current_context().exit(failures[0].exit_code)
 
 
-def _scan_one(checkpoint: Checkpoint, source: str, folder: Path | None, quiet: bool) -> Scan:
+def _scan_one(checkpoint: Checkpoint, folder: Path | None, quiet: bool) -> Scan:
     from forensics.report import write_report
     from forensics.scanning import scan
 
-    for remark in checkpoint.notes:
-        note(f"{source}: {remark}", quiet)
     with stages(quiet) as progress:
         result = scan(checkpoint, progress=progress)
         if folder is not None:

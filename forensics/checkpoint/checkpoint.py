@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from forensics.checkpoint.naming import choose_embeddings, config_ties, named_tensor, role_by_name, same_bytes
 from forensics.checkpoint.stored import StoredTensor
 from forensics.embedding import Embedding, Source
 from forensics.errors import FormatError, TensorNotFoundError
+from forensics.formats import FloatFormat
 from forensics.vocabulary import Vocabulary
 
 Tied = Literal["absent", "identical", "different"]
@@ -30,6 +34,7 @@ class Checkpoint:
         config: the model's config, empty if there is none.
         notes: what a reader of the results must know, such as a tokenizer that could not be read.
         asked: the tensor that was asked for by name, or None.
+        output_bias: ``float32[rows]``, what the output layer adds to each token's score; None where it adds nothing.
     """
 
     source: Source
@@ -39,6 +44,7 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     asked: str | None = None
+    output_bias: NDArray[np.float32] | None = None
 
     def command(self, verb: str, *options: str) -> str:
         """What to type to do this again: the verb, the SOURCE, the options, and the tensor that was asked for."""
@@ -106,7 +112,22 @@ def assemble(contents: Contents, source: Source, tensor: str | None = None) -> C
     notes = [*contents.notes, *_doubts(contents, matrices, tied)]
     if contents.is_part and tied == "absent":
         tied = None
-    return Checkpoint(source, tuple(matrices), tied, contents.vocabulary, contents.config, tuple(notes), tensor)
+    bias = _output_bias(contents, matrices[-1].n_rows, source) if tensor is None else None
+    found, config = tuple(matrices), contents.config
+    return Checkpoint(source, found, tied, contents.vocabulary, config, tuple(notes), tensor, bias)
+
+
+def _output_bias(contents: Contents, n_rows: int, source: Source) -> NDArray[np.float32] | None:
+    """The one vector that is called a bias and has a number for every token: no other layer is that wide."""
+    biases = [t for t in contents.tensors.values() if t.name.lower().endswith("bias") and _is_vector(t, n_rows)]
+    if len(biases) != 1:
+        return None
+    row: NDArray[np.float32] = replace(biases[0], shape=(1, n_rows)).embedding("unknown", source).values()[0]
+    return row
+
+
+def _is_vector(tensor: StoredTensor, n: int) -> bool:
+    return tensor.shape in ((n,), (1, n)) and isinstance(tensor.format, FloatFormat)
 
 
 def _doubts(contents: Contents, matrices: list[Embedding], tied: Tied | None) -> Iterator[str]:

@@ -9,7 +9,9 @@ from forensics.lattice import BlockSurvey
 from forensics.measures import Measure
 from forensics.report.lattice_document import blocks_part, summary_part
 from forensics.report.markdown import code, fold, plain, table, token
+from forensics.report.tokens_document import cause_parts, production_parts
 from forensics.scanning import MatrixScan, Scan
+from forensics.scanning.token_claims import claim_production
 from forensics.text import number
 from forensics.vocabulary import Vocabulary
 
@@ -51,11 +53,16 @@ def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary |
     e = result.embedding
     yield f"## {code(e.tensor)} ({e.role}, {e.n_rows:,} x {e.dim:,}, {e.format.name})"
     yield f"**{result.claim}**"
+    if result.holes.holes and vocabulary is not None:
+        yield claim_production(result.holes, result.in_hole)
     yield _measures_table(result.measures())
     yield from _initialisation(result)
     if result.holes.holes:
         yield _holes_table(result, vocabulary)
         yield fold("Members of each group", _members(result, vocabulary))
+        if vocabulary is not None:
+            yield from production_parts(result.in_hole)
+    yield from cause_parts(result.causes, vocabulary)
     yield from _exponent_parts(result)
     if result.lattice is not None:
         yield "### On the lattice"
@@ -194,10 +201,10 @@ def _caveats(scan: Scan) -> Iterator[str]:
         if vocabulary is not None and e.n_rows > len(vocabulary):
             beyond = e.n_rows - len(vocabulary)
             yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens."
-        if vocabulary is not None and e.n_rows < len(vocabulary):
-            yield (
-                f"The tokenizer has {len(vocabulary):,} tokens, the matrix {e.n_rows:,} rows: "
-                "they may not belong together."
-            )
-    for note in scan.checkpoint.notes:
+    if scan.checkpoint.source.kind == "hub":
+        yield (
+            "Of the weights only these tensors were fetched: a part cannot be held against its file's published "
+            "SHA-256. The digests of the tensors themselves are above."
+        )
+    for note in (*scan.checkpoint.notes, *scan.census.notes):
         yield plain(note[:1].upper() + note[1:]) + "."

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from forensics.causes import Causes
 from forensics.checkpoint.safetensors_file import OutgoingTensor, write_safetensors
 from forensics.embedding import Embedding
 from forensics.formats import FloatFormat
 from forensics.scanning import MatrixScan, Scan
 from forensics.text import literal
+from forensics.vocabulary.categories import CATEGORIES
+from forensics.vocabulary.census import STATES
 
-TOKEN_COLUMNS = ("norm", "hole_id", "hole_population", "is_zero", "angle_deg")
+TOKEN_COLUMNS = ("norm", "hole_id", "hole_population", "is_zero", "angle_deg", "cause")
 
 
 def suffix(scan: Scan, result: MatrixScan) -> str:
@@ -24,7 +27,7 @@ def suffix(scan: Scan, result: MatrixScan) -> str:
 
 
 def write_tokens(scan: Scan, path: Path) -> None:
-    """One row a token: id, text as a JSON literal, then each matrix's norm, hole and hole angle.
+    """One row a token: id, text as a JSON literal, what it is, then each matrix's norm, hole, hole angle and cause.
 
     Floats are written so that they read back exactly; an undefined cell is empty. ``beyond_tokenizer`` is 1
     for rows past the tokenizer's last id.
@@ -32,9 +35,12 @@ def write_tokens(scan: Scan, path: Path) -> None:
     vocabulary = scan.checkpoint.vocabulary
     n_rows = max(m.embedding.n_rows for m in scan.matrices)
     columns: list[list[Any]] = [list(range(n_rows))]
-    names = ["id", "text", "beyond_tokenizer"]
+    names, census = ["id", "text", "beyond_tokenizer", "category", "script", "reachable"], scan.census
     columns.append([_text(vocabulary.text(i)) for i in range(n_rows)] if vocabulary else [""] * n_rows)
     columns.append([int(i >= len(vocabulary)) if vocabulary else "" for i in range(n_rows)])
+    columns.append([CATEGORIES[c] for c in census.category.tolist()] if vocabulary else [""] * n_rows)
+    columns.append([census.scripts[s] for s in census.script.tolist()] if vocabulary else [""] * n_rows)
+    columns.append([STATES[s] for s in census.state.tolist()] if vocabulary else [""] * n_rows)
     for result in scan.matrices:
         names += [column + suffix(scan, result) for column in TOKEN_COLUMNS]
         columns += [column + [""] * (n_rows - len(column)) for column in _token_columns(result)]
@@ -65,7 +71,17 @@ def _token_columns(result: MatrixScan) -> list[list[Any]]:
         of_hole(lambda i: holes[i].population),
         of_hole(lambda i: int(holes[i].is_zero)),
         of_hole(lambda i: angles[i]),
+        cause_column(result.causes, len(norms)),
     ]
+
+
+def cause_column(causes: Causes, n_rows: int) -> list[str]:
+    """The cause of each token's group, of the first group that it is in; empty outside of all."""
+    column = [""] * n_rows
+    for group in reversed(causes.groups):
+        for i in group.token_ids.tolist():
+            column[i] = group.cause
+    return column
 
 
 def write_artifacts(scan: Scan, path: Path) -> None:

@@ -10,7 +10,7 @@ from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding
 from forensics.errors import SelectionError
 from forensics.lattice import DEFAULT, BlockSurvey, LatticeSurvey, survey_blocks, survey_lattice
-from forensics.scanning.run import Progress
+from forensics.scanning.result import Progress
 from forensics.vocabulary import Vocabulary
 
 LATTICE_SCHEMA = "forensics.lattice/1"

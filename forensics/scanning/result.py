@@ -6,6 +6,7 @@ when, where or how fast it was made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,24 @@ import numpy as np
 
 from forensics.bits import BitCensus, ExponentAgreement, ExponentOffset
 from forensics.black_holes import BlackHoles
+from forensics.causes import Causes
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding
 from forensics.geometry import Geometry, in_hole_mask
 from forensics.lattice import BlockSurvey, LatticeSummary
 from forensics.measures import Measure, Population
 from forensics.scanning import console, headline
+from forensics.scanning.production import Production
+from forensics.vocabulary import Census
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCHEMA = "forensics.scan/1"
 """Changes its number when a key changes its meaning or goes."""
+
+Progress = Callable[[str], None]
+"""Is told the name of each stage as it starts."""
 
 IN_HOLE = "tokens whose stored row is bit-identical to another token's and not all zero"
 REST = "all other tokens"
@@ -67,6 +74,8 @@ class MatrixScan:
         geometry: norms, centroids, angles.
         lattice: what lies around the largest hole, in steps of the format or block by block; None where no hole
             has a place on the lattice.
+        in_hole: the tokens of its holes, by what the tokenizer can produce.
+        causes: what made each group of equal or nearly equal rows.
         expected_norm: initializer_range x sqrt(dim), what a row of the config's initialisation measures; or None.
     """
 
@@ -76,6 +85,8 @@ class MatrixScan:
     bits: Bits | None
     geometry: Geometry
     lattice: LatticeSummary | BlockSurvey | None
+    in_hole: Production
+    causes: Causes
     expected_norm: float | None
 
     @property
@@ -112,6 +123,8 @@ class MatrixScan:
             "norms": self._norms_dict(),
             "centroids": self._centroids_dict(),
             "lattice": self.lattice.to_dict() if self.lattice else None,
+            "tokens": self.in_hole.to_dict(),
+            "causes": self.causes.to_dict(),
         }
 
     def _holes_dict(self) -> dict[str, Any]:
@@ -149,11 +162,13 @@ class Scan:
     Attributes:
         checkpoint: what was opened.
         matrices: one result a matrix.
+        census: what each token is, and whether text can produce it.
         initializer_range: the standard deviation that the config says weights were drawn with, or None.
     """
 
     checkpoint: Checkpoint
     matrices: tuple[MatrixScan, ...]
+    census: Census
     initializer_range: float | None = None
 
     def measures(self) -> list[tuple[str, Measure]]:
@@ -169,19 +184,23 @@ class Scan:
     def to_dict(self) -> dict[str, Any]:
         """The content of scan.json."""
         checkpoint = self.checkpoint
-        vocabulary = checkpoint.vocabulary
-        rows = self.matrices[0].embedding.n_rows
         return {
             "schema": SCHEMA,
             "source": checkpoint.source.to_dict(),
             "tied": checkpoint.tied,
-            "tokenizer": None
-            if vocabulary is None
-            else {"tokens": len(vocabulary), "rows_beyond": max(0, rows - len(vocabulary))},
+            "tokenizer": self._tokenizer_dict(),
             "initializer_range": self.initializer_range,
-            "notes": list(checkpoint.notes),
+            "notes": [*checkpoint.notes, *self.census.notes],
             "matrices": [m.to_dict() for m in self.matrices],
         }
+
+    def _tokenizer_dict(self) -> dict[str, Any] | None:
+        census, vocabulary = self.census, self.checkpoint.vocabulary
+        if vocabulary is None:
+            return None
+        beyond = max(0, self.matrices[0].embedding.n_rows - len(vocabulary))
+        unreachable = int(census.mask("unreachable").sum()) if census.origin else None
+        return {"tokens": len(vocabulary), "rows_beyond": beyond, "encoder": census.origin, "unreachable": unreachable}
 
     def __str__(self) -> str:
         return console.render(self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,9 +13,9 @@ from forensics.checkpoint.naming import text_config
 from forensics.embedding import Embedding
 from forensics.geometry import measure_geometry
 from forensics.lattice import summarise_lattice, survey_blocks
-from forensics.scanning.result import Bits, MatrixScan, Scan
-
-Progress = Callable[[str], None]
+from forensics.scanning.production import explain_groups, in_holes, measure_production
+from forensics.scanning.result import Bits, MatrixScan, Progress, Scan
+from forensics.vocabulary import Census, take_census
 
 
 def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None) -> Scan:
@@ -29,6 +28,9 @@ def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None
     if isinstance(checkpoint, Embedding):
         checkpoint = Checkpoint(checkpoint.source, (checkpoint,), None)
     sigma = initializer_range(checkpoint)
+    if progress is not None:
+        progress("tokenizer")
+    census = take_census(checkpoint.vocabulary, max(e.n_rows for e in checkpoint.matrices))
     results = []
     for embedding in checkpoint.matrices:
 
@@ -39,13 +41,13 @@ def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None
         # Hashing the bytes releases the interpreter: it runs beside the analysis on a second core.
         with ThreadPoolExecutor(1) as beside:
             hashing = beside.submit(getattr, embedding, "sha256")
-            results.append(_scan_matrix(embedding, sigma, tell))
+            results.append(_scan_matrix(embedding, census, sigma, tell))
             tell("sha256")
             hashing.result()
-    return Scan(checkpoint, tuple(results), sigma)
+    return Scan(checkpoint, tuple(results), census, sigma)
 
 
-def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> MatrixScan:
+def _scan_matrix(embedding: Embedding, census: Census, sigma: float | None, tell: Progress) -> MatrixScan:
     tell("identical rows")
     holes = find_black_holes(embedding)
     equal_values = bits = None
@@ -63,7 +65,9 @@ def _scan_matrix(embedding: Embedding, sigma: float | None, tell: Progress) -> M
     if len(holes):
         tell("lattice")
         lattice = survey_blocks(embedding, holes) if embedding.is_quantised else summarise_lattice(embedding, holes)
-    return MatrixScan(embedding, holes, equal_values, bits, geometry, lattice, expected)
+    tell("causes")
+    in_hole, causes = measure_production(census, in_holes(holes)), explain_groups(embedding, holes, census)
+    return MatrixScan(embedding, holes, equal_values, bits, geometry, lattice, in_hole, causes, expected)
 
 
 def initializer_range(checkpoint: Checkpoint) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from forensics.errors import SourceError
+from forensics.synthetic.causes import RECIPES
 from forensics.synthetic.groups import plant_healthy
 from forensics.synthetic.planted import Planted
 from forensics.synthetic.qwen3_4b import plant_qwen3_4b
@@ -20,7 +21,7 @@ class Recipe(Protocol):
         """The planted checkpoint."""
 
 
-PLANTED: Mapping[str, Recipe] = {"healthy": plant_healthy, "qwen3-4b": plant_qwen3_4b}
+PLANTED: Mapping[str, Recipe] = {"healthy": plant_healthy, "qwen3-4b": plant_qwen3_4b, **RECIPES}
 """Every named checkpoint; a recipe's docstring says in its first line what it holds."""
 
 SOURCE_ROWS: Mapping[str, int] = {"qwen3-4b": 16_212}

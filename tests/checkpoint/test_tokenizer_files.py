@@ -3,16 +3,19 @@
 import base64
 import json
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forensics.checkpoint.gguf_metadata import vocabulary_from_gguf
 from forensics.checkpoint.tokenizer_files import MAX_TOKEN_ID, find_vocabulary, from_pairs
 from forensics.errors import CheckpointError
 from forensics.scanning import scan
 from forensics.sources import open_checkpoint
+from forensics.vocabulary.pieces import byte_level_alphabet
 
 
 def write_json(folder, vocab, added=(), **document):
@@ -427,3 +430,156 @@ def test_from_pairs_takes_bytes_and_text():
     vocabulary = from_pairs([(b"\xff", 0), ("a", 1)], "plain")
     assert [vocabulary.text(i) for i in range(2)] == ["<0xFF>", "a"]
     assert len(from_pairs([], "plain")) == 0
+
+
+# What is needed to encode
+
+
+TEXTS = [*CORPUS, "x y", "<|endoftext|>", "don't  \n\n 12345 ", "e\u0301 中文"]
+
+
+def same_ids(vocabulary, tokenizer):
+    expected = [tokenizer.encode(text, add_special_tokens=False).ids for text in TEXTS]
+    return list(vocabulary.encoder().encode(TEXTS)) == expected
+
+
+@pytest.mark.parametrize("make", [kind[0] for kind in KINDS.values()], ids=KINDS)
+def test_a_tokenizer_json_encodes_as_the_library_does(tokenizers, tmp_path, make):
+    tokenizer = make(tokenizers)
+    tokenizer.save(str(tmp_path / "plain.json"))
+    tokenizer.enable_truncation(max_length=2)
+    tokenizer.enable_padding(length=5)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    plain = tokenizers.Tokenizer.from_file(str(tmp_path / "plain.json"))
+    assert same_ids(find_vocabulary(tmp_path), plain)
+
+
+def gpt2_files(tokenizers, folder):
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=380, initial_alphabet=alphabet, special_tokens=["<|endoftext|>"], show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.model.save(str(folder))
+    return tokenizer
+
+
+def test_gpt2s_two_files_encode(tokenizers, tmp_path):
+    tokenizer = gpt2_files(tokenizers, tmp_path)
+    config = {"tokenizer_class": "GPT2Tokenizer", "eos_token": {"content": "<|endoftext|>"}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    vocabulary = find_vocabulary(tmp_path)
+    assert vocabulary.literal == {tokenizer.token_to_id("<|endoftext|>")}
+    assert same_ids(vocabulary, tokenizer)
+
+
+def test_a_class_whose_pattern_is_elsewhere_has_no_encoder(tokenizers, tmp_path):
+    gpt2_files(tokenizers, tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "CLIPTokenizer"}')
+    vocabulary = find_vocabulary(tmp_path)
+    assert vocabulary.encoder() is None
+    assert "CLIPTokenizer" in vocabulary.no_rules
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b c\n")
+    (tmp_path / "tokenizer_config.json").unlink()
+    refused(tmp_path, r"^merges\.txt: line 2 is not a pair of pieces")
+    (tmp_path / "merges.txt").unlink()
+    assert "no merges.txt" in find_vocabulary(tmp_path).no_rules
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_a_vocab_txt_encodes_by_its_settings(tokenizers, tmp_path, lowercase):
+    pieces = ["[UNK]", "[MASK]", "the", "##s", "cafe", "caf\u00e9", "T", "中", "##the"]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
+    config = {"do_lower_case": lowercase, "unk_token": "[UNK]", "mask_token": "[MASK]"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    vocabulary = find_vocabulary(tmp_path)
+    assert vocabulary.literal == {0, 1}
+    (ids,) = vocabulary.encoder().encode(["Caf\u00e9 caf\u00e9 T thes[MASK]中"])
+    assert [pieces[i] for i in ids] == [
+        *(["cafe", "cafe", "[UNK]"] if lowercase else ["[UNK]", "caf\u00e9", "T"]), "the", "##s", "[MASK]", "中",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config", [{"do_basic_tokenize": False}, {"unk_token": "?"}, {"tokenizer_class": "OtherTokenizer"}]
+)
+def test_a_vocab_txt_that_is_not_berts(tmp_path, config):
+    (tmp_path / "vocab.txt").write_text("[UNK]\na\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    vocabulary = find_vocabulary(tmp_path)
+    assert vocabulary.encoder() is None
+    assert "vocab.txt" in vocabulary.no_rules
+
+
+def test_ranks_encode_where_their_pattern_is_known(tokenizers, tmp_path):
+    pieces = [bytes([b]) for b in range(256)] + [b"ab", b"bc", b"abc", b" ab"]
+    path = tmp_path / "x.tiktoken"
+    path.write_text("\n".join(f"{base64.b64encode(piece).decode()} {rank}" for rank, piece in enumerate(pieces)))
+    assert find_vocabulary(tmp_path).encoder() is None
+    assert "pattern" in find_vocabulary(tmp_path).no_rules
+    config = {"pat_str": r"\s?\w+|.", "added_tokens_decoder": {"260": {"content": "<|end|>"}}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    vocabulary = find_vocabulary(tmp_path)
+    assert vocabulary.literal == {260}
+    (ids,) = vocabulary.encoder().encode(["abc abcab<|end|>"])
+    assert [vocabulary.raw_bytes(i) for i in ids] == [b"abc", b" ", b"abc", b"ab", b"<|end|>"]
+
+
+# GGUF metadata
+
+
+GGUF_BYTES = [letter.encode() for letter in byte_level_alphabet()]
+
+
+def gguf(model, tokens, **more):
+    return {"tokenizer.ggml.model": model, "tokenizer.ggml.tokens": tokens} | {
+        f"tokenizer.ggml.{key}": value for key, value in more.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("metadata", "reason"),
+    [
+        (gguf("gpt2", GGUF_BYTES, merges=[]), "pre-tokenizer 'None'"),
+        (gguf("gpt2", GGUF_BYTES, merges=[], pre="newfangled"), "pre-tokenizer 'newfangled'"),
+        (gguf("gpt2", GGUF_BYTES, merges=[], pre=5), "pre-tokenizer '5'"),
+        (gguf("gpt2", GGUF_BYTES, pre="gpt-2"), "not an array of pairs"),
+        (gguf("gpt2", GGUF_BYTES, merges=[b"a"], pre="gpt-2"), "not an array of pairs"),
+        (gguf("gpt2", GGUF_BYTES, merges=[b"\xff a"], pre="gpt-2"), "not UTF-8"),
+        (gguf("gpt2", [b"\xff"], merges=[], pre="gpt-2"), "not UTF-8"),
+        (gguf("bert", [b"[UNK]"]), "model 'bert'"),
+        (gguf("t5", [b"a"]), "model 't5'"),
+        (gguf("llama", [b"a"]), "not there for every token"),
+        (gguf("llama", [b"a"], scores=np.zeros(2), token_type=np.ones(1, int)), "not there for every token"),
+        (gguf("llama", [b"a", b"aa", b"aaa"], scores=np.zeros(3), token_type=np.ones(3, int)), "equal score or none"),
+        (gguf("llama", [b"a", b"ab"], scores=np.zeros(2), token_type=np.ones(2, int)), "no piece itself"),
+    ],
+)
+def test_gguf_rules_that_are_not_surely_llama_cpps(metadata, reason):
+    vocabulary, _ = vocabulary_from_gguf(metadata)
+    assert vocabulary.encoder() is None
+    assert reason in vocabulary.no_rules
+
+
+def test_gguf_byte_level(tokenizers):
+    merges = [b"a b", "\u0120 ab".encode(), b"1 2"]
+    tokens = [*GGUF_BYTES, *(merge.replace(b" ", b"") for merge in merges), b"<|end|>"]
+    kinds = np.array([1] * (len(tokens) - 1) + [3])
+    for name, digits in (("gpt-2", [258]), ("smollm", [tokens.index(b"1"), tokens.index(b"2")])):
+        vocabulary, _ = vocabulary_from_gguf(gguf("gpt2", tokens, merges=merges, token_type=kinds, pre=name))
+        (given,) = vocabulary.encoder().encode([" abab12<|end|>"])
+        assert given == [257, 256, *digits, 259]
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_gguf_by_score(tokenizers, prefix):
+    tokens = ["<unk>", "\u2581", "a", "b", "ab", "\u2581a", "<0xC3>", "<0xA9>", "<|im|>"]
+    scores = np.array([0, -9, -9, -9, -2, -1, 0, 0, 0], np.float32)
+    kinds = np.array([2, 1, 1, 1, 1, 1, 6, 6, 4])
+    metadata = gguf("llama", [t.encode() for t in tokens], scores=scores, token_type=kinds, add_space_prefix=prefix)
+    vocabulary, _ = vocabulary_from_gguf(metadata)
+    (given,) = vocabulary.encoder().encode(["ab\u00e9<|im|>"])
+    first = ["\u2581a", "b"] if prefix else ["ab"]
+    assert [tokens[i] for i in given][: len(first) + 3] == [*first, "<0xC3>", "<0xA9>", "<|im|>"]

@@ -137,14 +137,14 @@ def bad_inputs(tmp_path):
         "package": ("pkg:no_such_package_here", "no installed package"),
         "module": ("pkg:os.path", "not a module's name"),
         "planted": ("synth:nobody", "healthy"),
-        "hub": ("org/name", "neither a local path"),
+        "recording": ("run:x", "not a kind of SOURCE"),
         "nothing": ("", "empty SOURCE"),
         "newline": ("./a\x1b[31m\nb", "no such file"),
     }
 
 
-BAD = ("missing", "empty", "no rows", "ambiguous", "packed", "text", "folder", "package", "module", "planted", "hub",
-       "nothing", "newline")  # fmt: skip
+BAD = ("missing", "empty", "no rows", "ambiguous", "packed", "text", "folder", "package", "module", "planted",
+       "recording", "nothing", "newline")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -1,0 +1,120 @@
+"""Calls of huggingface_hub, made again after trouble on the line; what remains becomes one clear error.
+
+Its own calls fail on the first dropped connection or 503, and wait for as long as a server drips.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TypeVar
+
+from forensics.errors import ForensicsError, OutputError, RemoteError
+from forensics.hub.explain import chain, explain, is_certificate, reason
+from forensics.hub.retry import AgainError, Attempts, Patience, retry_after
+
+T = TypeVar("T")
+
+SLOWEST_BYTES_PER_S = 20_000
+"""A line that is slower over a whole small file would take half a day for an embedding."""
+
+
+def again(
+    call: Callable[[], T], name: str, revision: str | None, *, n_bytes: int, patience: Patience, endpoint: str
+) -> T:
+    """What a call gives, in the end.
+
+    Args:
+        call: calls huggingface_hub.
+        name: what for; begins error messages.
+        revision: what was asked for, where it was named.
+        n_bytes: may come at most.
+        patience: time-outs and retries.
+        endpoint: the Hub's address.
+
+    Raises:
+        RemoteError: it gives nothing, or not in time.
+        OutputError: huggingface_hub's cache cannot be used.
+    """
+    attempts = Attempts(name, patience, time.sleep)
+    longest = 3 * patience.answer_s + n_bytes / SLOWEST_BYTES_PER_S
+    while True:
+        try:
+            with _quiet_client():
+                return _within(longest, call, name)
+        except ForensicsError:
+            raise
+        except _trouble() as error:
+            wait = _worth_another(error, patience)
+            if wait is None:
+                raise explain(error, name, revision, endpoint=endpoint) from None
+            attempts.failed(wait, progress=False)
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            hint = "free some space, or set HF_HOME to a folder that can be written"
+            raise OutputError(f"{name}: huggingface_hub's cache cannot be used ({why})", hint=hint) from error
+
+
+def _within(seconds: float, call: Callable[[], T], name: str) -> T:
+    """What a call gives, if it gives it in time: the client's own time-outs are for single reads.
+
+    Raises:
+        RemoteError: it does not. The thread that makes it is left behind, and ends with the process.
+    """
+    box: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            box.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits for it
+            box.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return box.result(seconds)
+    except TimeoutError:
+        if box.done():
+            raise  # the call's own
+        what = f"{name}: not here after {seconds:,.0f} s"
+        raise RemoteError(what, hint="check the network and run again") from None
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Keeps huggingface_hub from logging each attempt with its signed address, unless a user made it talk."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.level
+    if before == logging.WARNING:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _trouble() -> tuple[type[Exception], ...]:
+    """What huggingface_hub raises for trouble on the line or with the answer."""
+    from huggingface_hub import errors
+
+    line = (errors.OfflineModeIsEnabled, ConnectionError, TimeoutError, errors.XetDownloadError)
+    return errors.HTTPError, errors.LocalEntryNotFoundError, errors.FileMetadataError, *line
+
+
+def _worth_another(error: BaseException, patience: Patience) -> AgainError | None:
+    """Why and how long to wait before another attempt; None where none will mend it."""
+    from huggingface_hub import errors
+
+    for cause in chain(error):
+        if isinstance(cause, errors.OfflineModeIsEnabled) or is_certificate(cause):
+            return None
+        response = getattr(cause, "response", None)
+        if response is not None:
+            status = response.status_code
+            if status not in (408, 429) and status < 500:
+                return None
+            return AgainError(f"status {status}", retry_after(response.headers, patience.now()))
+    return AgainError(reason(error))
