@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from forensics_cli.output import stages
+from forensics_cli.output import note, stages
 from forensics_cli.source import open_source, source_options
 
 DOES_NOT_HOLD = 1
@@ -35,5 +35,7 @@ def command(
     checkpoint = open_source(source, quiet=quiet, **reading)
     with stages(quiet) as progress:
         result = check_tokens(checkpoint, texts, token_ids, progress=progress)
+    for remark in result.scan.notes[len(checkpoint.notes) :]:
+        note(f"{source}: {remark}", quiet)
     click.echo(json_text(result.to_dict()) if as_json else f"{check_text(result)}\n", nl=False)
     click.get_current_context().exit(0 if result.holds else DOES_NOT_HOLD)

@@ -46,6 +46,8 @@ def command(
         if folder is not None:
             progress("report")
             write_tokens_report(result, folder)
+    for remark in result.notes[len(checkpoint.notes) :]:
+        note(f"{source}: {remark}", quiet)
     if export:
         # Of an untied model the published cosine is of the output rows: theirs is the reference.
         click.echo(str(result.matrices[-1].reference.token_ids.tolist()))

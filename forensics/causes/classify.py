@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from forensics.black_holes import BlackHoles
+from forensics.causes.case import Case, Mask, Tokens
 from forensics.causes.nearness import Nearness, look_around, near_duplicates
 from forensics.causes.result import Causes, ExplainedGroup, Kind
-from forensics.causes.rules import Case, Mask, Tokens, judge, standard_errors
+from forensics.causes.rules import judge, standard_errors
 from forensics.causes.sums import Ids, RowSums, sum_rows
 from forensics.embedding import Embedding
 from forensics.errors import EmbeddingError

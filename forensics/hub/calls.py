@@ -5,47 +5,39 @@ Its own calls fail on the first dropped connection or 503, and wait for as long 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import TypeVar
 
-from forensics.errors import ForensicsError, OutputError, RemoteError
+from forensics.errors import ForensicsError, RemoteError
 from forensics.hub.explain import chain, explain, is_certificate, reason
 from forensics.hub.retry import AgainError, Attempts, Patience, retry_after
 
 T = TypeVar("T")
 
-SLOWEST_BYTES_PER_S = 20_000
-"""A line that is slower over a whole small file would take half a day for an embedding."""
+LONGEST = 3
+"""Waits for an answer's headers that the whole answer may take: a listing has some 300 bytes a file."""
 
 
-def again(
-    call: Callable[[], T], name: str, revision: str | None, *, n_bytes: int, patience: Patience, endpoint: str
-) -> T:
+def again(call: Callable[[], T], name: str, revision: str | None, *, patience: Patience, endpoint: str) -> T:
     """What a call gives, in the end.
 
     Args:
         call: calls huggingface_hub.
         name: what for; begins error messages.
         revision: what was asked for, where it was named.
-        n_bytes: may come at most.
         patience: time-outs and retries.
         endpoint: the Hub's address.
 
     Raises:
         RemoteError: it gives nothing, or not in time.
-        OutputError: huggingface_hub's cache cannot be used.
     """
     attempts = Attempts(name, patience, time.sleep)
-    longest = 3 * patience.answer_s + n_bytes / SLOWEST_BYTES_PER_S
     while True:
         try:
-            with _quiet_client():
-                return _within(longest, call, name)
+            return _within(LONGEST * patience.answer_s, call, name)
         except ForensicsError:
             raise
         except _trouble() as error:
@@ -53,10 +45,6 @@ def again(
             if wait is None:
                 raise explain(error, name, revision, endpoint=endpoint) from None
             attempts.failed(wait, progress=False)
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            hint = "free some space, or set HF_HOME to a folder that can be written"
-            raise OutputError(f"{name}: huggingface_hub's cache cannot be used ({why})", hint=hint) from error
 
 
 def _within(seconds: float, call: Callable[[], T], name: str) -> T:
@@ -81,19 +69,6 @@ def _within(seconds: float, call: Callable[[], T], name: str) -> T:
             raise  # the call's own
         what = f"{name}: not here after {seconds:,.0f} s"
         raise RemoteError(what, hint="check the network and run again") from None
-
-
-@contextmanager
-def _quiet_client() -> Iterator[None]:
-    """Keeps huggingface_hub from logging each attempt with its signed address, unless a user made it talk."""
-    log = logging.getLogger("huggingface_hub")
-    before = log.level
-    if before == logging.WARNING:
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def _trouble() -> tuple[type[Exception], ...]:

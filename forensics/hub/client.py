@@ -1,11 +1,10 @@
-"""What huggingface_hub does for us: names to commits, lists of files, small files into its own cache."""
+"""What huggingface_hub does for us: names to commits, lists of files, addresses, and its own cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from forensics.errors import RemoteError, SourceError
 from forensics.hub.calls import again
@@ -14,13 +13,8 @@ from forensics.hub.retry import Patience
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
-T = TypeVar("T")
-
 METADATA_ATTEMPTS = 4
-"""For a name or a small file: nothing is lost yet, and who typed it waits at the prompt."""
-
-LISTING_BYTES = 1 << 20
-"""A listing has some 300 bytes a file."""
+"""For a name: nothing is lost yet, and who typed it waits at the prompt."""
 
 
 class Watch:
@@ -99,54 +93,13 @@ class HubClient:
                 what = f"{repo}: the Hub's answer is not a listing ({type(error).__name__})"
                 raise RemoteError(what, hint="is HF_ENDPOINT a Hub? a proxy may be in the way") from None
 
-        return self._again(repo, revision, LISTING_BYTES, ask)
+        return again(ask, repo, revision, patience=self._patience, endpoint=self.endpoint)
 
-    def small_file(self, repo: str, commit: str, name: str, most: int, *, anew: bool = False) -> Path | None:
-        """A file in huggingface_hub's cache, downloaded if it is not there; None where it is not, and offline.
+    def url(self, repo: str, commit: str, name: str) -> str:
+        """A file's address at a commit."""
+        from huggingface_hub import hf_hub_url
 
-        Args:
-            repo: ``org/name``.
-            commit: its hash.
-            name: the file's path in the repository.
-            most: bytes that it can have.
-            anew: download it again, over what is there.
-
-        Raises:
-            RemoteError: it cannot be downloaded, or has more bytes.
-        """
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.utils import tqdm
-
-        class Silent(tqdm):  # a bar for a config would only get in the way of the embedding's
-            came = 0
-
-            def __init__(self, *args: Any, **kwargs: Any) -> None:
-                super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
-
-            def update(self, n: float | None = 1) -> None:  # told of every piece before it is written
-                self.came += int(n or 0)
-                if self.came > most:
-                    what = f"{name}: more bytes come than the {most:,} that the Hub lists"
-                    raise RemoteError(what, hint="run again later")
-
-        held = self.held_file(repo, commit, name)
-        if self.offline or (held is not None and not anew):
-            return held
-
-        def download() -> str:
-            return hf_hub_download(
-                repo,
-                name,
-                revision=commit,
-                cache_dir=self.hub_cache,
-                endpoint=self.endpoint,
-                token=self.options.token,
-                force_download=anew,
-                etag_timeout=self._patience.answer_s,
-                tqdm_class=Silent,
-            )
-
-        return Path(self._again(f"{repo}: {name}", None, most, download))
+        return hf_hub_url(repo, name, revision=commit, endpoint=self.endpoint)
 
     def held_file(self, repo: str, commit: str, name: str) -> Path | None:
         """A file that is in huggingface_hub's cache already, or None."""
@@ -165,6 +118,3 @@ class HubClient:
             return (self.hub_cache / "--".join(("models", *repo.split("/"))) / "refs" / revision).read_text().strip()
         except (OSError, ValueError):
             return None
-
-    def _again(self, name: str, revision: str | None, n_bytes: int, call: Callable[[], T]) -> T:
-        return again(call, name, revision, n_bytes=n_bytes, patience=self._patience, endpoint=self.endpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from forensics.checkpoint.binary_file import BinaryFile
@@ -14,6 +15,7 @@ from forensics.hub.client import HubClient
 from forensics.hub.explain import offline
 from forensics.hub.remote_file import RemoteBytes
 from forensics.hub.repository import Repository
+from forensics.hub.small_files import fetch_small_files
 from forensics.hub.transfer import RemoteFile, Transport
 from forensics.hub.wanted import TensorKey, Wanted, plain, short_hash
 
@@ -44,14 +46,16 @@ class Fetcher:
             self._opened[name] = self._recall(name) or RemoteBytes(self._locate(name), self._transport)
         return self._opened[name]
 
+    def small_files(self, folder: str) -> tuple[Path, list[str]]:
+        """Config, index and tokenizer of a folder of the repository on this disk; see ``fetch_small_files``."""
+        return fetch_small_files(self.repository, self.client, self._transport, folder)
+
     def has_opened(self, tensor: StoredTensor) -> bool:
         """Whether a tensor is one of a file that was opened here, and so is not on this disk."""
         return tensor.path.as_posix() in self._opened
 
     def _url(self, name: str) -> str:
-        from huggingface_hub import hf_hub_url
-
-        return hf_hub_url(self.repository.repo, name, revision=self.repository.commit, endpoint=self.client.endpoint)
+        return self.client.url(self.repository.repo, self.repository.commit, name)
 
     def _locate(self, name: str) -> RemoteFile:
         if self.client.offline:
@@ -84,7 +88,8 @@ class Fetcher:
             OutputError: the cache cannot be written, or has no room.
         """
         if tensor not in self._here:
-            self._here[tensor] = self._bring(tensor).stored
+            found = self._bring(tensor)
+            self._here[tensor] = replace(found.stored, sha256=found.sha256)
         return self._here[tensor]
 
     def _bring(self, tensor: StoredTensor) -> CachedTensor:

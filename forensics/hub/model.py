@@ -18,7 +18,7 @@ from forensics.hub.address import Address
 from forensics.hub.cache import TensorCache
 from forensics.hub.client import HubClient, HubOptions
 from forensics.hub.fetch import Fetcher
-from forensics.hub.repository import fetch_small_files, resolve
+from forensics.hub.repository import resolve
 from forensics.hub.transfer import Transport
 
 
@@ -75,7 +75,7 @@ class RepositoryFiles(Files):
     @cached_property
     def folder(self) -> Path:  # type: ignore[override]  # fetched when it is first looked at: a GGUF file needs none
         """Where the small files lie, beside the weights as in the repository."""
-        folder, notes = fetch_small_files(self._fetcher.repository, self._fetcher.client, self._inside)
+        folder, notes = self._fetcher.small_files(self._inside)
         self.notes += notes
         return folder
 

@@ -1,8 +1,4 @@
-"""A repository at one commit: its files by name, and the small ones on this disk.
-
-huggingface_hub resolves the revision, lists the files and downloads the small ones into its own cache; they are held
-against the digests of the listing, which the client itself does not do.
-"""
+"""A repository at one commit: its files by name, as the Hub or an earlier run lists them."""
 
 from __future__ import annotations
 
@@ -16,11 +12,10 @@ from typing import Any
 
 from forensics.checkpoint.disk import INDEXES, SHARD, is_weights_name
 from forensics.checkpoint.json_file import read_json
-from forensics.errors import CheckpointError, RemoteError, UnsafeFileError
+from forensics.errors import CheckpointError, RemoteError
 from forensics.hub.address import Address, parse_address
 from forensics.hub.cache import TensorCache
 from forensics.hub.client import HubClient
-from forensics.hub.explain import offline
 from forensics.text import json_text
 
 WHOLE_TOKENIZER = "tokenizer.json"
@@ -28,9 +23,6 @@ WHOLE_TOKENIZER = "tokenizer.json"
 
 TOKENIZER = ("tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "vocab.txt", "*.tiktoken")
 """Names and patterns of files that say it in parts."""
-
-MAX_SMALL_BYTES = 256 << 20
-"""No config, index or tokenizer comes near; one that does is not downloaded."""
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -178,41 +170,3 @@ def _remembered(cache: TensorCache, name: str, commit: str) -> Repository | None
         return Repository(said["repo"], commit, files)
     except (CheckpointError, OSError, LookupError, TypeError, AttributeError, ValueError):
         return None  # not as it was written: asked for anew
-
-
-def fetch_small_files(repository: Repository, client: HubClient, folder: str = "") -> tuple[Path, list[str]]:
-    """Config, index and tokenizer of a folder of the repository, in huggingface_hub's own cache.
-
-    Returns:
-        The folder that they are in, and notes on what could not be used.
-
-    Raises:
-        RemoteError: they cannot be had, or arrive damaged twice.
-        UnsafeFileError: an index is too large to be one.
-    """
-    notes = []
-    for name in repository.small_names(folder):
-        size, is_index = repository.files[name].size, PurePosixPath(name).name in INDEXES
-        if size is not None and size > MAX_SMALL_BYTES:
-            notes.append(f"{name} not used: {size:,} bytes, expected under {MAX_SMALL_BYTES:,}")
-            if is_index:
-                raise UnsafeFileError(f"{name}: {size:,} bytes, expected under {MAX_SMALL_BYTES:,}")
-        elif not _fetch_small(repository, name, client):
-            if is_index:
-                raise offline(f"{repository.repo}: {name}")
-            notes.append(f"{name} not used: not in huggingface_hub's cache, and offline")
-    return client.snapshot(repository.repo, repository.commit) / folder, notes
-
-
-def _fetch_small(repository: Repository, name: str, client: HubClient) -> bool:
-    """Whether a small file is on this disk, its bytes those that the Hub lists."""
-    listed = repository.files[name]
-    most = MAX_SMALL_BYTES if listed.size is None else listed.size
-    for anew in (False, True):
-        path = client.small_file(repository.repo, repository.commit, name, most, anew=anew)
-        if path is None:
-            return False
-        if listed.holds(path.read_bytes()):
-            return True
-    why = "in huggingface_hub's cache, and offline" if client.offline else "also when fetched anew"
-    raise RemoteError(f"{name}: has other bytes than the Hub lists, {why}", hint="run again later, with a network")

@@ -11,7 +11,7 @@ from forensics.report.lattice_document import blocks_part, summary_part
 from forensics.report.markdown import code, fold, plain, table, token
 from forensics.report.tokens_document import cause_parts, production_parts
 from forensics.scanning import MatrixScan, Scan
-from forensics.scanning.token_claims import claim_production
+from forensics.scanning.token_claims import claim_share
 from forensics.text import number
 from forensics.vocabulary import Vocabulary
 
@@ -52,9 +52,7 @@ The exponent offset is the shift between the two histograms that leaves the leas
 def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary | None) -> Iterator[str]:
     e = result.embedding
     yield f"## {code(e.tensor)} ({e.role}, {e.n_rows:,} x {e.dim:,}, {e.format.name})"
-    yield f"**{result.claim}**"
-    if result.holes.holes and vocabulary is not None:
-        yield claim_production(result.holes, result.in_hole)
+    yield f"**{result.claim}{_share(result) if result.holes.holes and vocabulary is not None else ''}**"
     yield _measures_table(result.measures())
     yield from _initialisation(result)
     if result.holes.holes:
@@ -70,6 +68,11 @@ def _matrix_parts(result: MatrixScan, figures: Figures, vocabulary: Vocabulary |
         yield blocks_part(summary, vocabulary) if isinstance(summary, BlockSurvey) else summary_part(summary)
     yield "\n".join(f"![{caption}]({name})" for name, caption in figures)
     yield fold("Norms, centroids and the tensor's digest", _details(result))
+
+
+def _share(result: MatrixScan) -> str:
+    said = claim_share(result.in_hole, f"the {result.in_hole.tokens:,} tokens")
+    return f" {said[0].upper()}{said[1:]}."
 
 
 def _measures_table(measures: Sequence[Measure]) -> str:
@@ -206,5 +209,5 @@ def _caveats(scan: Scan) -> Iterator[str]:
             "Of the weights only these tensors were fetched: a part cannot be held against its file's published "
             "SHA-256. The digests of the tensors themselves are above."
         )
-    for note in (*scan.checkpoint.notes, *scan.census.notes):
+    for note in scan.notes:
         yield plain(note[:1].upper() + note[1:]) + "."

@@ -11,8 +11,9 @@ from forensics.scanning.production import Production
 from forensics.scanning.token_claims import claims
 from forensics.scanning.tokens import MatrixTokens
 from forensics.text import number
-from forensics.undertrained import Halo
+from forensics.undertrained import Halo, Rule
 from forensics.undertrained.indicators import DEFINITIONS
+from forensics.undertrained.separation import LEVEL, SUPPORTED_LEVEL
 from forensics.vocabulary import Census, Vocabulary
 from forensics.vocabulary.categories import CATEGORIES
 from forensics.vocabulary.census import STATES
@@ -27,8 +28,15 @@ other characters on either side, its bytes completed to whole characters. What n
 with the step that stands in the way; *proved* means in any text whatever, else in the texts tried. Special tokens count
 as reachable by their names.
 The reference is what the sources agree on, measured on the rows themselves; the indicators are those of Land and
-Bartolo (2024). A candidate is apart from the bulk by a test that calls at most one healthy matrix in a hundred wrong:
-no share of the vocabulary is a verdict."""
+Bartolo (2024), each low for an under-trained token."""
+
+RULES: dict[Rule, str] = {
+    "separation": "A candidate is apart from the bulk by a test that finds a group in a healthy matrix with a chance of "
+    f"at most {LEVEL:g}, or {SUPPORTED_LEVEL:g} where it is measured against a reference, which is itself found in a "
+    f"healthy matrix with a chance of at most {LEVEL:g}.",
+    "percentile": "Candidates are a fixed share of the vocabulary, for comparison with published lists: no verdict.",
+}
+"""What makes a candidate."""
 
 
 def matrix_parts(matrix: MatrixTokens, census: Census) -> Iterator[str]:
@@ -36,7 +44,8 @@ def matrix_parts(matrix: MatrixTokens, census: Census) -> Iterator[str]:
     first, *others = claims(matrix)
     yield f"**{first}**"
     yield "\n".join(f"- {plain(line)}" for line in others)
-    yield from production_parts(matrix.in_hole)
+    if len(census.vocabulary):
+        yield from production_parts(matrix.in_hole)
     yield from cause_parts(matrix.causes, census.vocabulary)
     yield "### The reference of untrained tokens"
     yield _sources_table(matrix)
@@ -128,7 +137,7 @@ def _halo_parts(halo: Halo, census: Census) -> Iterator[str]:
         "No gap in the sorted distances sets a halo apart."
         if void is None
         else f"The largest gap in sorted distance lies between {number(void.lower, 4)} and {number(void.upper, 4)}, "
-        f"after {void.below:,} tokens: {len(halo):,} that are in no hole and not in the reference lie inside."
+        f"after {void.below:,} tokens, {len(halo):,} of which are in no hole and not in the reference."
     )
     rows = []
     for t in halo.tokens[:SHOWN]:
@@ -136,12 +145,18 @@ def _halo_parts(halo: Halo, census: Census) -> Iterator[str]:
         nearest = "the reference mean" if t.nearest is None else token(text_of(t.nearest), t.nearest)
         figures = (number(t.distance, 4), number(t.linf_steps), number(t.l1_steps))
         rows.append((token(text_of(t.token_id), t.token_id), *figures, nearest, "yes" if t.inside else ""))
-    header = ("token (id)", "distance", "L-infinity (steps)", "L1 (steps)", "to", "inside")
-    yield fold(f"The {len(rows)} nearest", table(header, rows, right=(1, 2, 3)))
+    header = ("token (id)", "distance", "L-infinity (steps)", "L1 (steps)", "to", "inside the gap")
+    on_lattice = any(t.linf_steps is not None for t in halo.tokens[:SHOWN])
+    kept = [i for i in range(len(header)) if on_lattice or i not in (2, 3)]
+    shown = [[row[i] for i in kept] for row in rows]
+    yield fold(f"The {len(rows)} nearest", table([header[i] for i in kept], shown, right=range(1, len(kept) - 2)))
 
 
 def census_parts(census: Census) -> Iterator[str]:
     """The whole vocabulary by category, and the unreachable by what stands in the way."""
+    if not len(census.vocabulary):
+        yield "There is no tokenizer: tokens are known by id only."
+        return
     by_category: dict[int, Counter[int]] = {}
     for category, state in zip(census.category.tolist(), census.state.tolist(), strict=True):
         by_category.setdefault(category, Counter())[state] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ import numpy as np
 from forensics.report.folder import Writer, write_folder
 from forensics.report.markdown import code, plain
 from forensics.report.tables import cause_column
-from forensics.report.tokens_document import METHOD, census_parts, matrix_parts
+from forensics.report.tokens_document import METHOD, RULES, census_parts, matrix_parts
 from forensics.scanning.check import Check
 from forensics.scanning.token_claims import claims
 from forensics.scanning.tokens import MatrixTokens, TokenScan
 from forensics.text import align, json_text, literal, number, visible
+from forensics.undertrained import Halo
 from forensics.vocabulary.categories import CATEGORIES
 from forensics.vocabulary.census import STATES
 
@@ -50,12 +51,18 @@ def tokens_text(result: TokenScan) -> str:
             more = len(matrix.candidates) - SHOWN
             parts.append(align(rows, right=range(1, len(rows[0]))) + (f"\n... and {more:,} more" if more > 0 else ""))
         if len(matrix.halo):
-            near = [t for t in matrix.halo.tokens if t.inside][:SHOWN]
-            cells = [
-                (_named(text_of(t.token_id), t.token_id), number(t.distance, 4), number(t.linf_steps)) for t in near
-            ]
-            parts.append(align([("halo (id)", "distance", "L-infinity, steps"), *cells], right=(1, 2)))
+            parts.append(_halo_text(matrix.halo, text_of))
     return "\n\n".join(parts)
+
+
+def _halo_text(halo: Halo, text_of: Callable[[int], str | None]) -> str:
+    near = [t for t in halo.tokens if t.inside][:SHOWN]
+    columns = [("halo (id)", *(_named(text_of(t.token_id), t.token_id) for t in near))]
+    columns.append(("distance", *(number(t.distance, 4) for t in near)))
+    if any(t.linf_steps is not None for t in near):  # quantised rows have no place on the lattice
+        columns.append(("L-infinity, steps", *(number(t.linf_steps) for t in near)))
+    more = len(halo) - len(near)
+    return align(list(zip(*columns, strict=True)), right=(1, 2)) + (f"\n... and {more:,} more" if more else "")
 
 
 def check_text(check: Check) -> str:
@@ -64,7 +71,7 @@ def check_text(check: Check) -> str:
     for verdict in check.verdicts:
         name = _named(verdict.text, verdict.token_id)
         rows += [(name, reason.fault, visible(reason.detail)) for reason in verdict.reasons] or [
-            (name, "fit for use", "")
+            (name, "nothing found", "")
         ]
     return align(rows)
 
@@ -84,10 +91,10 @@ def write_tokens_report(result: TokenScan, folder: str | Path) -> list[Path]:
         e = matrix.embedding
         parts.append(f"## {code(e.tensor)} ({e.role}, {e.n_rows:,} x {e.dim:,}, {e.format.name})")
         parts += matrix_parts(matrix, result.census)
-    parts += ["## The vocabulary", *census_parts(result.census), "## Method", METHOD]
-    notes = [*result.checkpoint.notes, *result.census.notes]
-    if notes:
-        parts += ["## Caveats", "\n".join(f"- {plain(note[:1].upper() + note[1:])}." for note in notes)]
+    parts += ["## The vocabulary", *census_parts(result.census)]
+    parts += ["## Method", f"{METHOD}\n{RULES[result.rule]}"]
+    if result.notes:
+        parts += ["## Caveats", "\n".join(f"- {plain(note[:1].upper() + note[1:])}." for note in result.notes)]
     beside = "Beside this report: `tokens.json` (every figure), `census.csv` (one row a token)."
     parts.append(f"Made by {code(result.command)}. {beside}")
     files: dict[str, bytes | Writer] = {
@@ -118,6 +125,7 @@ def _tail(result: TokenScan, matrix: MatrixTokens) -> str:
 
 def _census_rows(result: TokenScan) -> Iterator[list[Any]]:
     census = result.census
+    has_pieces = len(census.vocabulary) > 0
     for i in range(len(census)):
         raw, text, ground = census.vocabulary.raw_bytes(i), census.vocabulary.text(i), census.grounds.get(i)
         witness, again = census.witness(i), census.re_encoded.get(i)
@@ -125,8 +133,8 @@ def _census_rows(result: TokenScan) -> Iterator[list[Any]]:
             i,
             "" if text is None else literal(text),
             "" if raw is None else raw.hex(),
-            CATEGORIES[census.category[i]],
-            census.scripts[census.script[i]],
+            CATEGORIES[census.category[i]] if has_pieces else "",
+            census.scripts[census.script[i]] if has_pieces else "",
             STATES[int(census.state[i])],
             "" if witness is None else literal(witness),
             ground.cause if ground else "",

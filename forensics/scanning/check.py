@@ -6,18 +6,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from forensics.causes import CAUSES
 from forensics.checkpoint import Checkpoint
 from forensics.errors import CheckpointError, SelectionError
 from forensics.scanning.result import Progress
 from forensics.scanning.tokens import MatrixTokens, TokenScan, scan_tokens
-from forensics.vocabulary import Census
+from forensics.text import literal
+from forensics.vocabulary import Census, Vocabulary
 
 CHECK_SCHEMA = "forensics.check/1"
 
-Fault = Literal["padding", "unreachable", "dead", "near-dead", "under-trained"]
+Fault = Literal[
+    "padding", "unreachable", "dead", "duplicate", "near-dead", "under-trained", "not finite", "no row"
+]  # fmt: skip
 """padding: beyond the tokenizer; unreachable: no text gives it; dead: its row is zero or another token's, bit for bit;
-near-dead: its row lies in the halo of such rows; under-trained: an indicator sets it apart from the bulk."""
+duplicate: the same, of a row that was copied from an ordinary token; near-dead: its row lies in the halo of dead rows;
+under-trained: an indicator sets it apart from the bulk; not finite: its row holds an infinity or a nan; no row: one of
+two matrices ends before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,13 @@ class Check:
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         source = self.scan.checkpoint.source.to_dict()
-        return {"schema": CHECK_SCHEMA, "source": source, "tokens": [v.to_dict() for v in self.verdicts]}
+        return {
+            "schema": CHECK_SCHEMA,
+            "source": source,
+            "holds": self.holds,
+            "notes": self.scan.notes,
+            "tokens": [v.to_dict() for v in self.verdicts],
+        }
 
 
 def check_tokens(
@@ -88,7 +101,7 @@ def check_tokens(
     *,
     progress: Progress | None = None,
 ) -> Check:
-    """Judges tokens, by text and by id.
+    """Judges tokens, by text and by id, each once.
 
     Args:
         checkpoint: from :func:`forensics.open_checkpoint`.
@@ -100,46 +113,66 @@ def check_tokens(
         SelectionError: a text that is not one token's, or an id beyond the matrix.
     """
     n_rows = max(e.n_rows for e in checkpoint.matrices)
-    for i in token_ids:
+    ids = [*_tokens_of(checkpoint, texts), *token_ids]
+    for i in ids:
         if not 0 <= i < n_rows:
             raise SelectionError(f"token {i:,} is not there", hint=f"the matrix has {n_rows:,} rows")
-    ids = [*(token_of(checkpoint, text) for text in texts), *token_ids]
     scan = scan_tokens(checkpoint, progress=progress)
     text_of = scan.census.vocabulary.text
     return Check(scan, tuple(TokenVerdict(i, text_of(i), tuple(_reasons(scan, i))) for i in dict.fromkeys(ids)))
 
 
-def token_of(checkpoint: Checkpoint, text: str) -> int:
-    """The token of a text: the one id that the tokenizer makes of it, or else the one token that reads so.
+def _tokens_of(checkpoint: Checkpoint, texts: Sequence[str]) -> Iterator[int]:
+    """The token of each text: the one id that the tokenizer makes of it, or else the one token that reads so.
 
     Raises:
         SelectionError: there is no tokenizer, no such token, or more than one.
     """
+    if not texts:
+        return
     vocabulary = checkpoint.vocabulary
     if vocabulary is None or not len(vocabulary):
-        raise SelectionError(f"no tokenizer tells which token has the text {text[:60]!r}", hint="name it by --id")
-    ids: Sequence[int] = ()
+        raise SelectionError(f"no tokenizer tells which token has the text {texts[0][:60]!r}", hint="name it by --id")
+    for text, ids in zip(texts, _encodings(vocabulary, texts), strict=True):
+        yield ids[0] if len(ids) == 1 else _alike(vocabulary, text, ids)
+
+
+def _encodings(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[list[int]]:
+    """What the tokenizer makes of each text; nothing where it cannot be asked, or has only a stand-in for it."""
     try:
         encoder = vocabulary.encoder()
-        ids = next(encoder.encode([text])) if encoder is not None else ()
+        encoded = [[]] * len(texts) if encoder is None else list(encoder.encode(texts))
     except CheckpointError:
-        pass  # without an encoder the pieces themselves are asked
-    if len(ids) == 1:
-        return int(ids[0])
+        yield from ([] for _ in texts)  # then the pieces themselves are asked
+        return
+    model = {} if encoder is None else encoder.document["model"]
+    for text, ids in zip(texts, encoded, strict=True):
+        piece = vocabulary.pieces[ids[0]] if len(ids) == 1 else None
+        is_unknown = piece is not None and (piece == model.get("unk_token") or ids[0] == model.get("unk_id"))
+        yield [] if is_unknown and piece != text.strip() else list(ids)
+
+
+def _alike(vocabulary: Vocabulary, text: str, ids: Sequence[int]) -> int:
+    """The one token that reads so, though the tokenizer makes something else of the text."""
     alike = [i for i in range(len(vocabulary)) if vocabulary.text(i) == text]
     if len(alike) == 1:
         return alike[0]
     if alike:
         raise SelectionError(f"{len(alike)} tokens have the text {text[:60]!r}", hint=f"name one by --id: {alike[:8]}")
-    parts = f"the tokenizer makes it into {len(ids)}: {list(ids[:12])}" if ids else "no piece reads so"
-    raise SelectionError(f"{text[:60]!r} is not one token; {parts}", hint="name the token by --id, or another text")
+    made = " | ".join(f"{literal(vocabulary.text(i) or '', 32)} ({i})" for i in ids[:8])
+    more = " | ..." if len(ids) > 8 else ""
+    told = f"the tokenizer makes it into {len(ids)}: {made}{more}" if ids else "no piece reads so"
+    raise SelectionError(f"{text[:60]!r} is not one token; {told}", hint="name the token by --id, or another text")
 
 
 def _reasons(scan: TokenScan, token_id: int) -> Iterator[Reason]:
     yield from _of_tokenizer(scan.census, token_id)
     for matrix in scan.matrices:
-        if token_id < matrix.embedding.n_rows:
-            where = f"{matrix.embedding.tensor}: " if len(scan.matrices) > 1 else ""
+        e = matrix.embedding
+        where = f"{e.tensor}: " if len(scan.matrices) > 1 else ""
+        if token_id >= e.n_rows:
+            yield Reason("no row", f"{where}it has {e.n_rows:,} rows")
+        else:
             yield from (Reason(r.fault, where + r.detail) for r in _of_matrix(matrix, token_id))
 
 
@@ -148,21 +181,25 @@ def _of_tokenizer(census: Census, token_id: int) -> Iterator[Reason]:
     if len(census.vocabulary) and token_id >= len(census.vocabulary):
         yield Reason("padding", f"the tokenizer has {len(census.vocabulary):,} tokens")
     elif ground is not None:
-        proof = "" if ground.proved else f" (in {ground.tried:,} texts tried)"
-        yield Reason("unreachable", f"{ground.cause}: {ground.detail}{proof}")
+        tried = f" ({ground.tried:,} texts tried)" if ground.tried and not ground.proved else ""
+        yield Reason("unreachable", f"{ground.cause}: {ground.detail}{tried}")
 
 
 def _of_matrix(matrix: MatrixTokens, token_id: int) -> Iterator[Reason]:
-    number = int(matrix.holes.hole_ids[token_id])
-    causes = "; ".join(CAUSES[group.cause] for group in matrix.causes.of(token_id))
-    if number:
-        hole = matrix.holes.holes[number - 1]
-        row = "all zeros" if hole.is_zero else f"bit for bit that of {hole.population - 1:,} others (hole {number})"
-        yield Reason("dead", f"its row is {row}; cause: {causes or CAUSES['unexplained']}")
-    flags = matrix.candidates.indicators_of(token_id)
-    if matrix.indicators.values["norm"][token_id] == 0 and not number:
+    norm, number = matrix.indicators.values["norm"][token_id], int(matrix.holes.hole_ids[token_id])
+    groups = matrix.causes.of(token_id)
+    causes = "; ".join(dict.fromkeys(CAUSES[group.cause] for group in groups)) or CAUSES["unexplained"]
+    if norm == 0:
         yield Reason("dead", "its row is all zeros")
-    elif flags:
-        yield Reason("under-trained", f"set apart from the bulk by {', '.join(flags)}")
-    if token_id in matrix.halo.token_ids and not number:
-        yield Reason("near-dead", f"in the halo of the holes or the reference; cause: {causes or 'not told'}")
+        return
+    if not np.isfinite(norm):
+        yield Reason("not finite", "its row holds an infinity or a nan")
+    if number:
+        n = matrix.holes.holes[number - 1].population - 1
+        others = "another token" if n == 1 else f"{n:,} other tokens"
+        fault: Fault = "duplicate" if any(g.kind == "hole" and g.cause == "copied" for g in groups) else "dead"
+        yield Reason(fault, f"its row is bit for bit that of {others} (hole {number}); cause: {causes}")
+    elif token_id in matrix.halo.token_ids:
+        yield Reason("near-dead", f"in the halo of the holes or the reference; cause: {causes}")
+    if flags := matrix.candidates.indicators_of(token_id):
+        yield Reason("under-trained", f"apart from the bulk by {', '.join(flags)}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from forensics.black_holes import BlackHoles
 from forensics.causes import Causes, classify_causes
+from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding
 from forensics.measures import Population
 from forensics.vocabulary import Census
@@ -27,7 +28,7 @@ class Production:
         tokens: in it.
         unreachable: those that no text was found to give, padding included.
         unknown: those of which that cannot be told.
-        counts: tokens by (category, script, "reachable", "unreachable" or "unknown").
+        counts: tokens by (category, script, "reachable", "unreachable" or "unknown"); none without a tokenizer.
         grounds: of the unreachable, by (cause, detail of the place).
     """
 
@@ -38,12 +39,17 @@ class Production:
     counts: tuple[tuple[str, str, str, int], ...]
     grounds: tuple[tuple[str, str, int], ...]
 
+    @property
+    def is_known(self) -> bool:
+        """Of some of the tokens it can be told."""
+        return self.unknown < self.tokens
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
             "population": self.population,
             "tokens": self.tokens,
-            "unreachable": self.unreachable,
+            "unreachable": self.unreachable if self.is_known else None,
             "unknown": self.unknown,
             "counts": [
                 dict(zip(("category", "script", "reachable", "tokens"), row, strict=True)) for row in self.counts
@@ -64,6 +70,8 @@ def measure_production(census: Census, population: Population) -> Production:
     counts = Counter(kind for kind, _ in rows)
     grounds = Counter((ground.cause, ground.where) for _, ground in rows if ground is not None)
     by_state = Counter(state for _, _, state in counts.elements())
+    if not len(census.vocabulary):
+        counts.clear()  # without a tokenizer no token is of a category
     return Production(
         population.name,
         len(ids),
@@ -95,3 +103,9 @@ def explain_groups(
     if census.origin is None:
         told.pop("unreachable", None)
     return classify_causes(embedding, holes, groups=groups, **told)
+
+
+def all_notes(checkpoint: Checkpoint, census: Census) -> list[str]:
+    """What a reader of the results must know, of the checkpoint and of its census; nothing is said twice."""
+    said = " ".join(checkpoint.notes)
+    return [*checkpoint.notes, *(note for note in census.notes if note.rpartition(": ")[2] not in said)]

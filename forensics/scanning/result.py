@@ -21,7 +21,7 @@ from forensics.geometry import Geometry, in_hole_mask
 from forensics.lattice import BlockSurvey, LatticeSummary
 from forensics.measures import Measure, Population
 from forensics.scanning import console, headline
-from forensics.scanning.production import Production
+from forensics.scanning.production import Production, all_notes
 from forensics.vocabulary import Census
 
 if TYPE_CHECKING:
@@ -175,6 +175,11 @@ class Scan:
         """The headline figures of every matrix, with its role."""
         return [(m.embedding.role, measure) for m in self.matrices for measure in m.measures()]
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the results must know."""
+        return all_notes(self.checkpoint, self.census)
+
     def to_frame(self) -> pd.DataFrame:
         """The headline figures: role, name, value, unit, population, definition."""
         import pandas as pd  # 0.7 s, for notebooks only
@@ -190,7 +195,7 @@ class Scan:
             "tied": checkpoint.tied,
             "tokenizer": self._tokenizer_dict(),
             "initializer_range": self.initializer_range,
-            "notes": [*checkpoint.notes, *self.census.notes],
+            "notes": self.notes,
             "matrices": [m.to_dict() for m in self.matrices],
         }
 

@@ -30,7 +30,7 @@ def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None
     sigma = initializer_range(checkpoint)
     if progress is not None:
         progress("tokenizer")
-    census = take_census(checkpoint.vocabulary, max(e.n_rows for e in checkpoint.matrices))
+    census = take_census(checkpoint.vocabulary, max(e.n_rows for e in checkpoint.matrices), progress=progress)
     results = []
     for embedding in checkpoint.matrices:
 

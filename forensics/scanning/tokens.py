@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from forensics.black_holes import BlackHoles, find_black_holes
 from forensics.causes import Causes
 from forensics.checkpoint import Checkpoint
+from forensics.checkpoint.naming import config_ties
 from forensics.embedding import Embedding
 from forensics.measures import Population
-from forensics.scanning.production import Production, explain_groups, in_holes, measure_production
+from forensics.scanning.production import Production, all_notes, explain_groups, in_holes, measure_production
 from forensics.scanning.result import Progress
 from forensics.undertrained import (
     Candidates,
@@ -98,6 +99,11 @@ class TokenScan:
     rule: Rule = "separation"
 
     @property
+    def notes(self) -> list[str]:
+        """What a reader of the results must know."""
+        return all_notes(self.checkpoint, self.census)
+
+    @property
     def command(self) -> str:
         """What to type to do it again."""
         return self.checkpoint.command("tokens", *(["--rule", self.rule] if self.rule != "separation" else []))
@@ -107,7 +113,7 @@ class TokenScan:
         return {
             "schema": TOKENS_SCHEMA,
             "source": self.checkpoint.source.to_dict(),
-            "notes": list(self.checkpoint.notes),
+            "notes": self.notes,
             "census": self.census.to_dict(),
             "matrices": [m.to_dict() for m in self.matrices],
         }
@@ -139,6 +145,8 @@ def _matrix(checkpoint: Checkpoint, embedding: Embedding, census: Census, rule: 
     reference = find_reference(embedding, holes, untrained_sources(census, embedding.n_rows))
     tell(f"{embedding.tensor}: indicators")
     indicators = measure_indicators(embedding, reference.token_ids, bias=_bias(checkpoint, embedding))
+    if "cosine" in indicators.values and _scores(checkpoint, embedding):
+        indicators = replace(indicators, main="cosine")  # the published choice where E_in is E_out
     candidates = find_candidates(indicators, holes, rule=rule)
     tell(f"{embedding.tensor}: halo")
     halo = find_halo(embedding, holes, reference)
@@ -151,15 +159,24 @@ def _matrix(checkpoint: Checkpoint, embedding: Embedding, census: Census, rule: 
 
 
 def untrained_sources(census: Census, n_rows: int) -> dict[str, Population]:
-    """The sets of tokens that the tokenizer gives reason to think untrained."""
+    """The sets of tokens that the tokenizer gives reason to think untrained; none without a tokenizer."""
+    if not len(census.vocabulary):
+        return {}
     return {
         name: Population(name, definition, np.flatnonzero(census.mask(name)[:n_rows]))
         for name, definition in SOURCES.items()
+        if name != "unreachable" or census.origin is not None
     }
 
 
+def _scores(checkpoint: Checkpoint, embedding: Embedding) -> bool:
+    """Whether the matrix is known to score tokens: as stored, or as the config ties an E_out that is not."""
+    by_config = checkpoint.tied == "absent" and config_ties(checkpoint.config) is True
+    return by_config or embedding.role in ("output", "tied")
+
+
 def _bias(checkpoint: Checkpoint, embedding: Embedding) -> NDArray[np.float32] | None:
-    """The output layer's bias, for the matrix that scores tokens."""
-    scores = embedding.role in ("output", "tied") or len(checkpoint.matrices) == 1
+    """The output layer's bias, for the matrix that scores tokens: the last, or the only one."""
     bias = checkpoint.output_bias
-    return bias if scores and bias is not None and len(bias) == embedding.n_rows else None
+    is_last = embedding is checkpoint.matrices[-1]
+    return bias if is_last and bias is not None and len(bias) == embedding.n_rows else None

@@ -29,7 +29,7 @@ def over_parts(
 
     Args:
         embedding: any matrix.
-        work: takes the ``(first row, float[rows, dim])`` blocks of a part; it may write on them.
+        work: takes the ``(first row, float[rows, dim])`` blocks of a part, copies that it may write on.
         number: the type of a block's numbers.
     """
     ends = np.linspace(0, embedding.n_rows, PARTS + 1).astype(np.int64)
@@ -41,7 +41,7 @@ def over_parts(
 def _blocks(embedding: Embedding, first: int, last: int, number: type) -> Iterator[tuple[int, Any]]:
     for start, stop in embedding.spans(last - first):
         with np.errstate(invalid="ignore"):  # a signalling nan is turned into a quiet one
-            block = embedding.values(first + start, first + stop).astype(number, copy=False)
+            block: NDArray[Any] = embedding.values(first + start, first + stop).astype(number)
         yield first + start, block
 
 

@@ -225,8 +225,12 @@ def _ways(centre: Vector, dots: Vector, moments: Moments) -> Iterator[tuple[str,
 
 
 def _most_supported(proposals: list[_Proposal], usable: Mapping[str, NDArray[np.int64]]) -> _Proposal | None:
-    """The consensus: the first of equals, in the order of the sources."""
-    return max(proposals, key=lambda p: sum(_share(p, ids) for ids in usable.values()), default=None)
+    """The consensus: of equals the one that more rows are near to."""
+
+    def support(proposal: _Proposal) -> tuple[float, int]:
+        return sum(_share(proposal, ids) for ids in usable.values()), len(_members(proposal, usable))
+
+    return max(proposals, key=support, default=None)
 
 
 def _share(proposal: _Proposal, ids: NDArray[np.int64]) -> float:

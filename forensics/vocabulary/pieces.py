@@ -42,6 +42,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.pieces)
 
+    def __repr__(self) -> str:
+        # Not the pieces: a dataclass's own would print them all.
+        return f"Vocabulary({len(self):,} pieces, {self.spelling})"
+
     def raw_bytes(self, token_id: int) -> bytes | None:
         """The bytes that a token puts into text; None for an id without a token."""
         if token_id >= len(self.pieces) or token_id < 0:

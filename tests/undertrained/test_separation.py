@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.undertrained.separation import LEAST_VALUES, find_separation, valley_statistics
@@ -23,7 +23,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_bulk_of_one_mode_has_no_low_group(shape):
     rng = np.random.default_rng(11)
-    for _ in range(40):
+    for _ in range(15):
         assert find_separation(SHAPES[shape](rng, int(rng.integers(60, 5_000)))) is None
 
 
@@ -36,7 +36,8 @@ def test_a_planted_group_is_found_to_the_value(n, shape):
     low = bulk.min() - np.ptp(np.quantile(bulk, (0.01, 0.5))) - 0.01 * rng.random(n)
     found = find_separation(rng.permutation(np.concatenate([bulk, low])))
     assert found is not None
-    assert (found.below, found.test) == (n, "valley")
+    assert found.below == n
+    assert n == 5 or found.test == "valley"  # of five the void says as much
     assert low.max() < found.threshold < bulk.min()
 
 
@@ -65,6 +66,11 @@ def test_a_high_group_is_none_of_its_business():
     assert find_separation(values) is None
 
 
+def test_the_larger_part_is_the_bulk():
+    rng = np.random.default_rng(8)
+    assert find_separation(np.concatenate([rng.normal(0.3, 0.01, 3_000), rng.normal(1, 0.1, 1_000)])) is None
+
+
 def test_copies_are_one_value():
     values = np.concatenate([np.random.default_rng(4).normal(1, 0.1, 3_000), np.full(500, 0.55)])
     assert find_separation(values) is None
@@ -83,6 +89,7 @@ def test_what_is_not_finite_is_left_out():
     assert find_separation(np.append(values, [np.nan, np.inf, -np.inf])) == find_separation(values)
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), power=st.integers(-40, 40), shift=st.integers(-3, 3))
 def test_neither_order_nor_scale_nor_origin_matter(seed, power, shift):
     rng = np.random.default_rng(seed)
@@ -111,6 +118,7 @@ def plain_valleys(ranked):
     return out
 
 
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6))
 def test_the_valley_statistic_is_its_definition(seed):
     rng = np.random.default_rng(seed)
@@ -122,6 +130,6 @@ def test_the_valley_statistic_is_its_definition(seed):
 
 def test_the_stated_chance_bounds_what_uniform_values_do():
     rng = np.random.default_rng(6)
-    tops = np.array([valley_statistics(np.sort(rng.random(200)))[0].max() for _ in range(1_000)])
+    tops = np.array([valley_statistics(np.sort(rng.random(200)))[0].max() for _ in range(500)])
     for chance in (0.1, 0.01):
         assert (np.exp(5.5 - 0.9 * tops) <= chance).mean() <= chance

@@ -1,4 +1,4 @@
-"""Healthy matrices: no row is untrained, whatever the norms' distribution."""
+"""Planted matrices for the room's tests: healthy ones, and a healthy one with untrained rows."""
 
 import ml_dtypes
 import numpy as np
@@ -26,3 +26,12 @@ def healthy(kind, seed, rows=None, dim=None):
         step = np.abs(values).max(axis=1, keepdims=True) / 15
         values = np.rint(values / step) * step
     return Embedding.from_array(values.astype(ml_dtypes.bfloat16 if kind == "bfloat16" else np.float32))
+
+
+def with_untrained(n, *, shared=0.4, spread=0.02, seed=0, rows=3_000, dim=64):
+    """A matrix whose last ``n`` rows are untrained: all near a vector of norm ``shared``."""
+    rng = np.random.default_rng(seed)
+    values = rng.normal(0, 1, (rows, dim)) * np.exp(rng.normal(0, 0.2, (rows, 1))) / np.sqrt(dim)
+    common = rng.normal(0, 1, dim)
+    values[rows - n :] = shared * common / np.linalg.norm(common) + rng.normal(0, spread, (n, dim)) / np.sqrt(dim)
+    return values.astype(np.float32)
