@@ -467,3 +467,8 @@ def test_a_type_that_gguf_cannot_turn_into_numbers_is_refused():
     values, size = GGML_QUANT_SIZES[kind]
     with pytest.raises(FormatError, match="Q8_K blocks cannot be turned into numbers"):
         BlockFormat("Q8_K", int(kind), values, size).dequantise(np.zeros((1, size), np.uint8))
+
+
+@pytest.mark.parametrize(("name", "code", "size"), [("Q8_0", 8, 34), ("Q4_0", 2, 18)])
+def test_no_rows_dequantise_to_no_rows(name, code, size):
+    assert BlockFormat(name, code, 32, size).dequantise(np.zeros((0, 2 * size), np.uint8)).shape == (0, 64)

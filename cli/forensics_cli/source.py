@@ -69,7 +69,11 @@ def _watch(quiet: bool) -> Any:
                 return
             from huggingface_hub.utils import tqdm
 
-            self.bar = tqdm(total=n_bytes, initial=held, unit="B", unit_scale=True, leave=False, desc=name[-40:])  # type: ignore[no-untyped-call]
+            from forensics.text import visible
+
+            self.bar = tqdm(
+                total=n_bytes, initial=held, unit="B", unit_scale=True, leave=False, desc=visible(name)[-40:]
+            )  # type: ignore[no-untyped-call]
 
         def advance(self, n_bytes: int) -> None:
             if self.bar is not None:

@@ -22,7 +22,8 @@ def command(
 ) -> None:
     """Write a planted checkpoint with a known truth (truth.json beside the weights).
 
-    NAME is qwen3-4b (the published structure of Qwen3-4B-Instruct-2507) or healthy (no black holes).
+    NAME is qwen3-4b (the published structure of Qwen3-4B-Instruct-2507), healthy (no black holes), cause-zero,
+    cause-mean and so on (rows that one maker of duplicates left), causes (several of them) or causes-none.
     """
     from forensics.synthetic import plant
 

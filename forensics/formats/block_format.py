@@ -42,6 +42,9 @@ class BlockFormat:
         Raises:
             FormatError: the gguf package cannot dequantise this type.
         """
+        if not len(rows):
+            # gguf refuses to reshape nothing.
+            return np.empty((0, rows.shape[1] // self.block_bytes * self.block_values), np.float32)
         from gguf.constants import GGMLQuantizationType  # 0.2 s, for quantised files only
         from gguf.quants import dequantize
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from forensics.checkpoint.disk import INDEXES, SHARD, is_weights_name
@@ -107,7 +107,7 @@ def resolve(address: Address, client: HubClient, cache: TensorCache) -> Reposito
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha) or commit not in (None, info.sha):
         raise RemoteError(f"{address}: the Hub names no commit for it", hint="is HF_ENDPOINT a Hub?")
     files = {s.rfilename: _listed(s) for s in info.siblings or () if _is_inside(s.rfilename)}
-    renamed = parse_address(f"hf:{info.id}")
+    renamed = parse_address(f"hf:{info.id}") if isinstance(info.id, str) else None
     repository = Repository(renamed.repo if renamed else repo, info.sha, files)
     for name in {repo, repository.repo}:
         _remember(cache, name, repository)

@@ -31,9 +31,9 @@ The reference is what the sources agree on, measured on the rows themselves; the
 Bartolo (2024), each low for an under-trained token."""
 
 RULES: dict[Rule, str] = {
-    "separation": "A candidate is apart from the bulk by a test that finds a group in a healthy matrix with a chance of "
-    f"at most {LEVEL:g}, or {SUPPORTED_LEVEL:g} where it is measured against a reference, which is itself found in a "
-    f"healthy matrix with a chance of at most {LEVEL:g}.",
+    "separation": "A candidate is apart from the bulk by a test that finds a group in a healthy matrix with a chance "
+    f"of at most {LEVEL:g}, or {SUPPORTED_LEVEL:g} where it is measured against a reference, which is itself found in "
+    f"a healthy matrix with a chance of at most {LEVEL:g}.",
     "percentile": "Candidates are a fixed share of the vocabulary, for comparison with published lists: no verdict.",
 }
 """What makes a candidate."""
@@ -89,7 +89,10 @@ def cause_parts(causes: Causes, vocabulary: Vocabulary | None) -> Iterator[str]:
 def _group_row(group: ExplainedGroup, vocabulary: Vocabulary | None) -> tuple[str, ...]:
     first = int(group.token_ids[0])
     text = vocabulary.text(first) if vocabulary is not None else None
-    also, unknown = (", ".join(CAUSES[cause] for cause in which) for which in (group.also, group.undecided))
+    # What cannot be told matters where it would come first.
+    order = list(CAUSES)
+    untold = [cause for cause in group.undecided if order.index(cause) < order.index(group.cause)]
+    also, unknown = (", ".join(CAUSES[cause] for cause in which) for which in (group.also, untold))
     return (plain(group.name), f"{len(group.token_ids):,}", token(text, first), CAUSES[group.cause], also, unknown)
 
 

@@ -41,8 +41,8 @@ class Production:
 
     @property
     def is_known(self) -> bool:
-        """Of some of the tokens it can be told."""
-        return self.unknown < self.tokens
+        """Of some of its tokens it can be told; of an empty set there is nothing to tell."""
+        return self.unknown < self.tokens or not self.tokens
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

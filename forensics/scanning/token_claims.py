@@ -40,7 +40,7 @@ def percent(part: int, whole: int) -> str:
 
 def claim_causes(causes: Causes) -> str:
     """What made the groups of equal and nearly equal rows; empty where there are none."""
-    found = [f"{CAUSES[cause]} ({n:,} tokens)" for cause, n in causes.tokens.items()]
+    found = [f"{CAUSES[cause]} ({n:,} token{'' if n == 1 else 's'})" for cause, n in causes.tokens.items()]
     return f"Causes: {', '.join(found)}." if found else ""
 
 

@@ -25,7 +25,7 @@ PRECISION = 1e-4
 """Sine of the angle to the true component at which the search stops. What the published randomized PCA differs by
 from run to run is ten times as much; a pass more would gain about a digit."""
 
-COLUMNS = 6
+COLUMNS = 3
 MOST_PASSES = 10
 SAMPLE_ROWS = 512
 """Rows, evenly spread, whose own components the search starts from, with the hint."""

@@ -11,7 +11,7 @@ consensus; those rows are the reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,13 +32,8 @@ from forensics.undertrained.passes import (
     measure_moments,
     products,
 )
-from forensics.undertrained.separation import LEVEL, SUPPORTED_LEVEL, Separation, find_separation
-
-MAJORITY = 0.5
-"""Of a source's rows: where fewer are in the near group, the source is about something else."""
-
-MEDIAN_ROWS = 1_024
-"""Rows, evenly spread over a source, that its median is taken over: a few megabytes at any dimension."""
+from forensics.undertrained.proposals import Proposal, members, most_supported, propose, share
+from forensics.undertrained.separation import Separation, find_separation
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +64,7 @@ class SourceUse:
         name, definition: of the source.
         offered: its tokens.
         used: those in the reference.
-        weight: used over those that have a direction (finite, not zero); 0 where that is less than MAJORITY.
+        weight: used over those that have a direction (finite, not zero); 0 where that is less than half.
         agreement: cosine of its rows' mean with the reference mean; None without either.
         note: what stands against it, in words; empty for nothing.
         without: the reference without it; None for a source that brought nothing.
@@ -122,16 +117,6 @@ class Reference:
         }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Proposal:
-    """What a source's median row sets apart: ``bool[rows]``, who is near it."""
-
-    source: str
-    measured: str
-    near: NDArray[np.bool_]
-    separation: Separation
-
-
 def find_reference(
     embedding: Embedding, holes: BlackHoles, sources: Mapping[str, Population] | None = None
 ) -> Reference:
@@ -153,9 +138,9 @@ def find_reference(
             raise SelectionError(f"{name}: names tokens beyond the matrix's {embedding.n_rows:,} rows")
     directed = moments.finite & (moments.norms > 0)
     usable = {name: source.token_ids[directed[source.token_ids]] for name, source in named.items()}
-    proposals = _propose(embedding, moments, first, usable)
-    best = _most_supported(proposals, usable)
-    ids = _members(best, usable)
+    proposals = propose(embedding, moments, first, usable)
+    best = most_supported(proposals, usable)
+    ids = members(best, usable)
     found = Reference(ids, None, None, None, None)
     if best:
         found = Reference(ids, mean_of(embedding, ids), best.source, best.measured, best.separation)
@@ -176,99 +161,31 @@ def _own_sources(moments: Moments, holes: BlackHoles) -> dict[str, Population]:
     return {name: Population(name, definition, np.flatnonzero(mask)) for name, definition, mask in found}
 
 
-def _propose(
-    embedding: Embedding, moments: Moments, first: NDArray[np.int64], usable: Mapping[str, NDArray[np.int64]]
-) -> list[_Proposal]:
-    """The proposals that stand; one pass over the matrix."""
-    own = {name: np.unique(first[ids]) for name, ids in usable.items() if len(ids)}
-    if not own:
-        return []
-    centres = np.stack([_median_row(embedding, rows[::2]) for rows in own.values()])
-    along = products(embedding, centres.T)
-    distinct, proposals = first == np.arange(len(first)), []
-    for centre, dots, (name, rows) in zip(centres, along.T, own.items(), strict=True):
-        counted = distinct & (moments.norms > 0)
-        counted[rows[::2]] = False  # of course they are near what they made
-        found = []
-        for measured, away in _ways(centre, dots, moments):
-            apart = find_separation(away[counted], level=SUPPORTED_LEVEL)
-            if apart and _is_borne_out(apart, away[rows[1::2]] < apart.threshold, int(counted.sum())):
-                found.append(_Proposal(name, measured, away < apart.threshold, apart))
-        proposals += sorted(found, key=lambda p: p.separation.p_value)[:1]
-    return proposals
-
-
-def _is_borne_out(apart: Separation, near: NDArray[np.bool_], n_rows: int) -> bool:
-    """Whether most of a source's other rows are in the near group, and not by chance.
-
-    The chance that so many of them fall into a group of that size (Chernoff's bound) and the chance of the group are
-    independent if the source is any set of rows: their product is below x with a chance of x (1 - ln x) (Fisher).
-    """
-    chance = 1.0
-    if len(near):
-        share, size = float(near.mean()), apart.below / n_rows
-        if share < MAJORITY or share <= size:
-            return False
-        divergence = share * np.log(share / size) + (1 - share) * np.log(max(1 - share, 1e-300) / (1 - size))
-        chance = float(np.exp(-len(near) * divergence))
-    product = max(apart.p_value * chance, 1e-300)
-    return bool(product * (1 - np.log(product)) <= LEVEL / 2)
-
-
-def _ways(centre: Vector, dots: Vector, moments: Moments) -> Iterator[tuple[str, Vector]]:
-    """How far each row is from a proposal: by direction, as trained away from, and by place, as never moved.
-
-    The distance, as |x|^2 - 2 x.p + |p|^2, is right to a 1e-8th of the norms, which decides on no group.
-    """
-    yield "cosine", cosine_distance(dots, moments.norms, centre)
-    yield "distance", np.sqrt(np.maximum(moments.norms**2 - 2 * dots + centre @ centre, 0))
-
-
-def _most_supported(proposals: list[_Proposal], usable: Mapping[str, NDArray[np.int64]]) -> _Proposal | None:
-    """The consensus: of equals the one that more rows are near to."""
-
-    def support(proposal: _Proposal) -> tuple[float, int]:
-        return sum(_share(proposal, ids) for ids in usable.values()), len(_members(proposal, usable))
-
-    return max(proposals, key=support, default=None)
-
-
-def _share(proposal: _Proposal, ids: NDArray[np.int64]) -> float:
-    share = float(proposal.near[ids].mean()) if len(ids) else 0.0
-    return share if share >= MAJORITY else 0.0
-
-
-def _members(proposal: _Proposal | None, usable: Mapping[str, NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The tokens of all sources that lie in a proposal's near group."""
-    near = [ids[proposal.near[ids]] for ids in usable.values() if _share(proposal, ids)] if proposal else []
-    return np.unique(np.concatenate([*near, np.empty(0, np.int64)]).astype(np.int64))
-
-
 def _leave_out(
     embedding: Embedding,
     moments: Moments,
     first: NDArray[np.int64],
-    proposals: list[_Proposal],
+    proposals: list[Proposal],
     usable: Mapping[str, NDArray[np.int64]],
 ) -> dict[str, LeftOut]:
     """For each source that brought rows, the reference without it; one pass over the matrix."""
-    best = _most_supported(proposals, usable)
+    best = most_supported(proposals, usable)
     if best is None:
         return {}
-    members = {"": _members(best, usable)}
-    for name in (name for name, ids in usable.items() if _share(best, ids) > 0):
+    kept = {"": members(best, usable)}
+    for name in (name for name, ids in usable.items() if share(best, ids) > 0):
         rest = {other: ids for other, ids in usable.items() if other != name}
-        members[name] = _members(_most_supported([p for p in proposals if p.source != name], rest), rest)
-    means = {name: mean_of(embedding, ids) for name, ids in members.items() if len(ids)}
+        kept[name] = members(most_supported([p for p in proposals if p.source != name], rest), rest)
+    means = {name: mean_of(embedding, ids) for name, ids in kept.items() if len(ids)}
     singled_out = _singled_out(embedding, moments, first, means)
     found = {}
-    for name in list(members)[1:]:
+    for name in list(kept)[1:]:
         cosine = overlap = None
         if name in means:
             cosine = _cosine(means[name], means[""])
             either = int((singled_out[name] | singled_out[""]).sum())
             overlap = int((singled_out[name] & singled_out[""]).sum()) / either if either else None
-        found[name] = LeftOut(len(members[name]), cosine, overlap)
+        found[name] = LeftOut(len(kept[name]), cosine, overlap)
     return found
 
 
@@ -289,11 +206,11 @@ def _use(
     embedding: Embedding,
     source: Population,
     usable: NDArray[np.int64],
-    best: _Proposal | None,
+    best: Proposal | None,
     reference: Reference,
     without: LeftOut | None,
 ) -> SourceUse:
-    weight = _share(best, usable) if best else 0.0
+    weight = share(best, usable) if best else 0.0
     near = int(best.near[usable].sum()) if best else 0
     mean = mean_of(embedding, usable) if len(usable) else None
     agreement = None if mean is None or reference.mean is None else _cosine(mean, reference.mean)
@@ -308,12 +225,6 @@ def _use(
     return SourceUse(
         source.name, source.definition, len(source), near if weight else 0, weight, agreement, note, without
     )
-
-
-def _median_row(embedding: Embedding, token_ids: NDArray[np.int64]) -> Vector:
-    """The median of each coordinate: half of the rows may be anything."""
-    chosen = token_ids[np.linspace(0, len(token_ids) - 1, min(MEDIAN_ROWS, len(token_ids))).astype(np.int64)]
-    return np.asarray(np.median(embedding.values_of(chosen), axis=0), dtype=np.float64)
 
 
 def _cosine(one: Vector, other: Vector) -> float | None:

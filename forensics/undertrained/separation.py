@@ -4,7 +4,8 @@
 i < j < k the value of rank j divides the stretch like a Beta(j - i, k - j) variable if the density is constant
 there, and further up if it rises; so a stretch that is dense below and sparse above speaks against a rising density
 by the likelihood ratio (k - i) KL((j - i) / (k - i) || share of the stretch below). A valley is a stretch that is
-sparse against one below *and* one above it; its statistic is the smaller of the two ratios.
+sparse against one below *and* one above it; its statistic is the smaller of the two ratios. The group is refused
+where the bulk, as dense below the valley as in it, could be most of the group.
 
 *Void*: a few values that lie alone. If the tail below the median falls like any power of the depth, the logarithms
 of the ratios of neighbouring depths are independent exponentials (Rényi), so that one of them over the mean of the
@@ -143,6 +144,11 @@ def _valley(ranked: NDArray[np.float64], level: float) -> Separation | None:
     if p_value > level:
         return None
     at, low, high = _sparsest(ranked, int(ranks[first]), int(ranks[second]))
+    # A bump on the bulk's slope has a valley, too. The bulk is nowhere denser below the valley than in it: if by that
+    # it could be most of the group, the threshold parts nothing. A few strays far below must not widen the stretch.
+    step = int(np.searchsorted(ranked, high) - np.searchsorted(ranked, low))
+    if step / (high - low) * ((low + high) / 2 - ranked[at // 100]) > at / 2:
+        return None
     return Separation("valley", at, low, high, (low + high) / 2, found, p_value)
 
 

@@ -81,7 +81,8 @@ def gguf_file(path, *, n_tokens=ROWS):
 def options(hub, place, **more):
     """Caches under a folder of the test; no login of the machine."""
     given = {"token": False, "endpoint": hub.endpoint if isinstance(hub, LoopbackHub) else hub}
-    return HubOptions(cache=Path(place) / "cache", hub_cache=Path(place) / "hub", **(given | more))
+    given |= {"cache": Path(place) / "cache", "hub_cache": Path(place) / "hub"}
+    return HubOptions(**(given | more))
 
 
 def opened(hub, place, source="org/name", *, tensor=None, **more):

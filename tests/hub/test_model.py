@@ -10,7 +10,14 @@ from huggingface_hub import hf_hub_download, snapshot_download
 
 import forensics
 from forensics.checkpoint.binary_file import AHEAD_BYTES
-from forensics.errors import CheckpointError, FormatError, RemoteError, SourceError, TensorNotFoundError, UnsafeFileError
+from forensics.errors import (
+    CheckpointError,
+    FormatError,
+    RemoteError,
+    SourceError,
+    TensorNotFoundError,
+    UnsafeFileError,
+)
 from forensics.hub import partial, remote_file
 from forensics.hub.cache import TensorCache
 from forensics.hub.client import Watch
@@ -116,7 +123,11 @@ def test_it_is_what_its_files_are(layout, tmp_path, monkeypatch):
         assert stored(found) == stored(there)
         assert figures(found) == figures(there)
         assert not untouched or not hub.asked(untouched)
-        heads = {r.path for r in hub.asked(at="hub") if r.method == "HEAD" and r.path.endswith((".safetensors", ".bin", ".gguf"))}
+        heads = {
+            r.path
+            for r in hub.asked(at="hub")
+            if r.method == "HEAD" and r.path.endswith((".safetensors", ".bin", ".gguf"))
+        }
         if all(name.endswith(".safetensors") for name in heads):
             exact = sum(8 + int.from_bytes((folder / name).read_bytes()[:8], "little") for name in heads)
             assert hub.bytes_sent(at="cdn") == n_bytes + exact
@@ -350,7 +361,7 @@ def test_a_model_that_cannot_be_scanned(tmp_path):
         "no-embedding": (None, TensorNotFoundError, "could be the embedding"),
         "packed": (None, FormatError, "is stored as I8"),
     }
-    single(tmp_path / "a", {k: v for k, v in layers().items()})
+    single(tmp_path / "a", layers())
     single(tmp_path / "b", {E_IN: torch.zeros(ROWS, DIM, dtype=torch.int8)})
     repos = [
         Repo("org/nothing", cases["nothing"][0]),
@@ -403,7 +414,9 @@ def test_hostile_contents(tmp_path):
         Repo("org/huge", {"model.safetensors": huge}),
         Repo("org/lying", {"model.safetensors": len(lying).to_bytes(8, "little") + lying}),
         Repo("org/deep", {"model.safetensors.index.json": b"[" * 200_000}),
-        Repo("org/lost", {"model.safetensors.index.json": json.dumps({"weight_map": {E_IN: "x.safetensors"}}).encode()}),
+        Repo(
+            "org/lost", {"model.safetensors.index.json": json.dumps({"weight_map": {E_IN: "x.safetensors"}}).encode()}
+        ),
     ]
     texts = {
         "climbing": (UnsafeFileError, "is not that of a file in the folder"),

@@ -66,6 +66,12 @@ def test_a_high_group_is_none_of_its_business():
     assert find_separation(values) is None
 
 
+def test_a_bump_on_the_slope_is_no_low_group():
+    rng = np.random.default_rng(9)
+    values = np.concatenate([np.exp(rng.normal(0, 0.2, 20_000)), rng.normal(0.75, 0.002, 300)])
+    assert find_separation(values) is None
+
+
 def test_the_larger_part_is_the_bulk():
     rng = np.random.default_rng(8)
     assert find_separation(np.concatenate([rng.normal(0.3, 0.01, 3_000), rng.normal(1, 0.1, 1_000)])) is None
