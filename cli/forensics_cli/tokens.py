@@ -39,6 +39,8 @@ def command(
     from forensics.report.tokens_report import tokens_json, tokens_text, write_tokens_report
     from forensics.scanning.tokens import scan_tokens
 
+    if export and as_json:
+        raise click.UsageError("--export and --json each print one document")
     checkpoint = open_source(source, quiet=quiet, **reading)
     folder = out or (None if as_json or export else REPORTS / slug(source))
     with stages(quiet) as progress:
@@ -50,7 +52,10 @@ def command(
         note(f"{source}: {remark}", quiet)
     if export:
         # Of an untied model the published cosine is of the output rows: theirs is the reference.
-        click.echo(str(result.matrices[-1].reference.token_ids.tolist()))
+        ids = result.matrices[-1].reference.token_ids.tolist()
+        if not ids:
+            note(f"{source}: no reference of untrained tokens was found", quiet)
+        click.echo(str(ids))
     else:
         click.echo(tokens_json(result) if as_json else f"{tokens_text(result)}\n", nl=False)
     if folder is not None:

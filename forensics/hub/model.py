@@ -47,7 +47,7 @@ def open_model(address: Address, tensor: str | None = None, options: HubOptions 
         progress=options.watch.advance,
     ) as transport:
         fetcher = Fetcher(repository, client, cache, transport)
-        files = RepositoryFiles(fetcher, address.file)
+        files = RepositoryFiles(fetcher, address.file, tensor)
         contents = _contents(files, address)
         here = {name: replace(t, local=fetcher.local) for name, t in contents.tensors.items() if fetcher.has_opened(t)}
         contents = replace(contents, tensors={**contents.tensors, **here}, notes=(*files.notes, *contents.notes))
@@ -64,9 +64,9 @@ class RepositoryFiles(Files):
         notes: what of the small files could not be used.
     """
 
-    is_remote = True
-
-    def __init__(self, fetcher: Fetcher, file: str | None) -> None:
+    def __init__(self, fetcher: Fetcher, file: str | None, tensor: str | None) -> None:
+        # Of a torch file only tensors of telling names are located, as each costs a read; who names one names any.
+        self.is_remote = tensor is None
         self.where = fetcher.repository.repo
         self.notes: list[str] = []
         self._fetcher = fetcher

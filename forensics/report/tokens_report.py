@@ -26,7 +26,7 @@ SHOWN = 10
 """Rows of a table on a terminal."""
 
 CENSUS_COLUMNS = (
-    "id", "text", "bytes", "category", "script", "reachable", "witness", "cause", "detail", "proved", "re_encoded",
+    "id", "text", "bytes", "category", "script", "reachable", "witness", "ground", "detail", "proved", "re_encoded",
 )  # fmt: skip
 
 

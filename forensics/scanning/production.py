@@ -18,6 +18,9 @@ from forensics.vocabulary import Census
 from forensics.vocabulary.categories import CATEGORIES
 from forensics.vocabulary.census import STATES
 
+LISTED = 64
+"""Groups, and tokens of each, that a document lists; the CSV beside it has the cause of every token."""
+
 
 @dataclass(frozen=True, slots=True)
 class Production:
@@ -103,6 +106,16 @@ def explain_groups(
     if census.origin is None:
         told.pop("unreachable", None)
     return classify_causes(embedding, holes, groups=groups, **told)
+
+
+def causes_dict(causes: Causes) -> dict[str, Any]:
+    """Plain values of the first groups and of their first tokens: a matrix can be nothing but pairs."""
+    groups = []
+    for group in causes.groups[:LISTED]:
+        fields = group.to_dict()
+        groups.append(fields | {"first": fields.pop("token_ids")[:LISTED]})
+    counts = {"tokens": causes.tokens, "groups": len(causes.groups), "left_out": causes.left_out}
+    return {**counts, "listed": groups}
 
 
 def all_notes(checkpoint: Checkpoint, census: Census) -> list[str]:

@@ -21,7 +21,7 @@ from forensics.geometry import Geometry, in_hole_mask
 from forensics.lattice import BlockSurvey, LatticeSummary
 from forensics.measures import Measure, Population
 from forensics.scanning import console, headline
-from forensics.scanning.production import Production, all_notes
+from forensics.scanning.production import Production, all_notes, causes_dict
 from forensics.vocabulary import Census
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class MatrixScan:
             "centroids": self._centroids_dict(),
             "lattice": self.lattice.to_dict() if self.lattice else None,
             "tokens": self.in_hole.to_dict(),
-            "causes": self.causes.to_dict(),
+            "causes": causes_dict(self.causes),
         }
 
     def _holes_dict(self) -> dict[str, Any]:

@@ -14,7 +14,14 @@ from forensics.checkpoint import Checkpoint
 from forensics.checkpoint.naming import config_ties
 from forensics.embedding import Embedding
 from forensics.measures import Population
-from forensics.scanning.production import Production, all_notes, explain_groups, in_holes, measure_production
+from forensics.scanning.production import (
+    Production,
+    all_notes,
+    causes_dict,
+    explain_groups,
+    in_holes,
+    measure_production,
+)
 from forensics.scanning.result import Progress
 from forensics.undertrained import (
     Candidates,
@@ -78,7 +85,7 @@ class MatrixTokens:
             "indicators": self.indicators.to_dict(),
             "candidates": self.candidates.to_dict(),
             "halo": self.halo.to_dict(),
-            "causes": self.causes.to_dict(),
+            "causes": causes_dict(self.causes),
         }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.embedding import Embedding
-from forensics.undertrained.passes import Moments, Vector, blank_out, over_parts, slab_product
+from forensics.undertrained.passes import Moments, Vector, blank_out, over_parts
 
 PRECISION = 1e-4
 """Sine of the angle to the true component at which the search stops. What the published randomized PCA differs by
@@ -119,7 +119,7 @@ def _apply(embedding: Embedding, moments: Moments, columns: Vector) -> Vector:
         for start, rows in blocks:
             np.subtract(rows, mean, out=rows)
             blank_out(rows, moments.finite[start : start + len(rows)])
-            total += slab_product(rows.T, slab_product(rows, narrow))
+            total += ((rows @ narrow).T @ rows).T
         return total
 
     return np.asarray(np.sum(over_parts(embedding, work, np.float32), axis=0))

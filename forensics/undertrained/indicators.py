@@ -111,22 +111,23 @@ def measure_indicators(
 def _to_reference(embedding: Embedding, moments: Moments, u: Vector, component: Vector | None) -> dict[str, Vector]:
     """What is measured against the reference mean u; one pass."""
     u_centred = u - moments.mean
-    along, along_component, along_centred, squares, centred_squares = np.empty((5, embedding.n_rows))
+    directions = np.stack([u, u_centred, np.zeros_like(u) if component is None else component], axis=1)
+    dots = np.empty((embedding.n_rows, 3))
+    squares, centred_squares = np.empty((2, embedding.n_rows))
 
     def work(blocks: Iterator[tuple[int, Vector]]) -> None:
         for start, block in blocks:
             rows = slice(start, start + len(block))
             with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite: blanked below
-                np.einsum("ij,j->i", block, u, out=along[rows])
-                if component is not None:
-                    np.einsum("ij,j->i", block, component, out=along_component[rows])
+                dots[rows] = block @ directions
                 # Distances to u, and lengths about the mean, can be tiny: as differences of squares they would drown.
                 squares[rows] = row_squares(np.subtract(block, u, out=block))
                 np.add(block, u_centred, out=block)
                 centred_squares[rows] = row_squares(block)
-                np.einsum("ij,j->i", block, u_centred, out=along_centred[rows])
 
     over_parts(embedding, work)
+    along, along_component = dots[:, 0], dots[:, 2]
+    along_centred = dots[:, 1] - moments.mean @ u_centred
     found = {
         "cosine": cosine_distance(along, moments.norms, u),
         "cosine_centred": cosine_distance(along_centred, np.sqrt(centred_squares), u_centred),
@@ -136,8 +137,8 @@ def _to_reference(embedding: Embedding, moments: Moments, u: Vector, component: 
         # x - (x.p) p against u - (u.p) p: the products follow from those of x.
         u_along = float(u @ component)
         lengths = np.sqrt(np.maximum(moments.norms**2 - along_component**2, 0))
-        dots = along - along_component * u_along
-        found["cosine_without_component"] = cosine_distance(dots, lengths, u - u_along * component)
+        without = along - along_component * u_along
+        found["cosine_without_component"] = cosine_distance(without, lengths, u - u_along * component)
     for values in found.values():
         values[~moments.finite] = np.nan
     return {name: found[name] for name in DEFINITIONS if name in found}

@@ -34,7 +34,10 @@ def over_parts(
     """
     ends = np.linspace(0, embedding.n_rows, PARTS + 1).astype(np.int64)
     parts: list[tuple[int, int]] = [(a, b) for a, b in pairwise(ends.tolist()) if a < b]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    from threadpoolctl import threadpool_limits
+
+    # The parts are worked on in parallel already: threads of BLAS's own would only wait for each other.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         return list(pool.map(lambda part: work(_blocks(embedding, part[0], part[1], number)), parts))
 
 
@@ -44,9 +47,6 @@ def _blocks(embedding: Embedding, first: int, last: int, number: type) -> Iterat
             block: NDArray[Any] = embedding.values(first + start, first + stop).astype(number)
         yield first + start, block
 
-
-SLAB_PRODUCTS = 1 << 18
-"""Multiplications up to which OpenBLAS, numpy's usual BLAS, starts no thread."""
 
 CLIP = 1e-6
 """The least product of norms that a cosine is divided by, as published: a zero row is at cosine distance 1."""
@@ -95,21 +95,10 @@ def products(embedding: Embedding, columns: Vector) -> Vector:
     def work(blocks: Iterator[tuple[int, Vector]]) -> None:
         for start, block in blocks:
             with np.errstate(invalid="ignore", over="ignore"):  # rows that are not finite
-                out[start : start + len(block)] = slab_product(block, columns)
+                out[start : start + len(block)] = block @ columns
 
     over_parts(embedding, work)
     return out
-
-
-def slab_product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
-    """The product of two matrices, in slabs so small that BLAS keeps to the thread that asks.
-
-    The parts of a matrix are worked on in parallel already: threads of BLAS's own would wait for each other.
-    """
-    height = max(1, SLAB_PRODUCTS // right.size)
-    whole = len(left) - len(left) % height
-    slabs = left[:whole].reshape(-1, height, left.shape[1]) @ right
-    return np.concatenate([slabs.reshape(whole, right.shape[1]), left[whole:] @ right])
 
 
 def row_squares(block: Vector) -> Vector:

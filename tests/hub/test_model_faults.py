@@ -164,6 +164,19 @@ def test_every_fault(model, right, tmp_path, hasty, capfd, kind, place, times):
     assert capfd.readouterr().err == ""
 
 
+MENDED = [Fault("reset", after=0), *(Fault("status", after=code) for code in (429, 500, 503))]
+
+
+@pytest.mark.parametrize("kind", MENDED, ids=lambda kind: f"{kind.kind}-{kind.after}")
+def test_what_one_more_attempt_mends(model, right, tmp_path, hasty, kind):
+    """Once at every place, all in one run."""
+    places = [p for name, p in PLACES.items() if kind.kind == "status" or "GET" in p and "way there" not in name]
+    with serve(model) as hub:
+        hub.faults[:] = [struck(kind, place) for place in places]
+        assert try_open(hub, tmp_path, hasty, right) is None
+        assert all(strike.times == 0 for strike in hub.faults)
+
+
 def test_a_listing_that_drips_is_given_up(model, right, tmp_path, hasty):
     with serve(model) as hub:
         hub.faults.append(Fault("drip", LISTING, after=1, wait_s=0.02, times=None))

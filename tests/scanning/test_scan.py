@@ -12,6 +12,7 @@ from forensics.formats import FORMATS
 from forensics.scanning import SCHEMA
 from forensics.synthetic import plant, plant_groups
 from forensics.vocabulary import Vocabulary
+from tests.scanning.planted_model import ROWS, TOKENS, opened
 
 
 def checkpoint_of(*embeddings, tied="absent", vocabulary=None, config=None, notes=()):
@@ -123,17 +124,31 @@ def test_the_config_gives_the_norm_of_an_untouched_row():
 
 def test_padding_rows_are_counted():
     vocabulary = Vocabulary(("a", "b", "c", "d"), "plain")
-    assert scan_array(rows_with(1.0), vocabulary=vocabulary).to_dict()["tokenizer"] == {"tokens": 4, "rows_beyond": 2}
+    assert scan_array(rows_with(1.0), vocabulary=vocabulary).to_dict()["tokenizer"] == {
+        "tokens": 4, "rows_beyond": 2, "encoder": None, "unreachable": None,
+    }  # fmt: skip
+
+
+def test_what_the_tokenizer_can_produce_is_of_the_scan(tmp_path):
+    document = forensics.scan(opened(tmp_path / "m")).to_dict()
+    assert document["tokenizer"] == {
+        "tokens": TOKENS, "rows_beyond": ROWS - TOKENS, "encoder": "tokenizer.json", "unreachable": 1 + ROWS - TOKENS,
+    }  # fmt: skip
+    (matrix,) = document["matrices"]
+    assert (matrix["tokens"]["tokens"], matrix["tokens"]["unreachable"]) == (6, 0)
+    assert matrix["causes"]["tokens"] == {"zero": 1, "copied": 2, "unexplained": 4}
 
 
 def test_progress_names_every_stage():
     stages = []
     forensics.scan(checkpoint_of(plant_groups(50, 8, [[1, 2]]).embedding()), progress=stages.append)
     assert [s.rpartition(": ")[2] for s in stages] == [
+        "tokenizer",
         "identical rows",
         "bits",
         "norms and centroids",
         "lattice",
+        "causes",
         "sha256",
     ]
 

@@ -58,18 +58,15 @@ def test_the_document(result):
 def test_claims_name_their_sets(result):
     first, candidates, *_ = claims(result.matrices[0])
     assert first == "6 tokens share 2 rows; 0 % of them (0) cannot be produced by the tokenizer."
-    assert (
-        candidates.startswith(f"{len(result.matrices[0].candidates)} tokens look under-trained")
-        and "norm (" in candidates
-    )
+    n = len(result.matrices[0].candidates)
+    assert candidates.startswith(f"{n} tokens look under-trained, apart from the bulk by: norm ({n})")
 
 
 def test_the_fixed_share_is_no_verdict(checkpoint):
     result = scan_tokens(checkpoint, rule="percentile")
     assert result.command.endswith("--rule percentile")
-    assert (
-        len(result.matrices[0].candidates) == 25
-    )  # the lowest 2 % of 1,199 rows that have a norm, and the one at the threshold
+    # Of 1,199 rows that have a norm, with the one at the threshold.
+    assert len(result.matrices[0].candidates) == 25
     assert list(claims(result.matrices[0]))[1] == (
         "25 candidates, the lowest 2 % by norm: a fixed share, which every matrix has."
     )
@@ -182,6 +179,14 @@ def test_a_tokenizer_that_cannot_be_parsed_at_all(tmp_path):
     result = scan_tokens(open_checkpoint(str(tmp_path / "m")))
     assert any("tokenizer.json" in note for note in strict(result)["notes"])
     assert "not known" in next(claims(result.matrices[0]))
+
+
+def test_a_document_lists_the_first_of_what_can_be_endless():
+    rows = np.repeat(np.random.default_rng(0).normal(0, 1, (300, 8)).astype(np.float32), 2, axis=0)
+    rows[:200] = rows[0]
+    causes = strict(scan_tokens(checkpoint_of(Embedding.from_array(rows))))["matrices"][0]["causes"]
+    assert (causes["groups"], len(causes["listed"]), causes["tokens"]) == (201, 64, {"unexplained": 600})
+    assert causes["listed"][0]["tokens"] == 200 and causes["listed"][0]["first"] == list(range(64))
 
 
 def test_progress_names_every_stage(checkpoint):

@@ -3,8 +3,6 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from benchmarks.baselines import published_indicators, randomized_component
 from forensics.embedding import Embedding
@@ -12,7 +10,7 @@ from forensics.errors import EmbeddingError, SelectionError
 from forensics.formats import BlockFormat
 from forensics.undertrained import DEFINITIONS, measure_indicators
 from forensics.undertrained.component import PRECISION, first_component
-from forensics.undertrained.passes import measure_moments, slab_product
+from forensics.undertrained.passes import measure_moments
 
 REFERENCED = ["cosine", "cosine_centred", "cosine_without_component", "distance"]
 
@@ -170,12 +168,3 @@ def test_what_does_not_fit_is_refused():
         measure_indicators(embedding, [1], bias=np.zeros(99))
     with pytest.raises(EmbeddingError, match="a component"):
         measure_indicators(embedding, [1], component=np.zeros(48))
-
-
-@settings(max_examples=30)
-@given(seed=st.integers(0, 10**6), rows=st.integers(1, 700), inner=st.integers(1, 40), columns=st.integers(1, 5))
-def test_a_product_in_slabs_is_the_product(seed, rows, inner, columns):
-    rng = np.random.default_rng(seed)
-    left, right = rng.normal(size=(rows, inner)), rng.normal(size=(inner, columns))
-    np.testing.assert_allclose(slab_product(left, right), left @ right, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(slab_product(left.T, left), left.T @ left, rtol=1e-10, atol=1e-10)
