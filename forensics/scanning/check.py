@@ -146,10 +146,10 @@ def _encodings(vocabulary: Vocabulary, texts: Sequence[str]) -> Iterator[list[in
         yield from ([] for _ in texts)  # then the pieces themselves are asked
         return
     model = {} if encoder is None else encoder.document["model"]
-    for text, ids in zip(texts, encoded, strict=True):
+    for ids in encoded:
         piece = vocabulary.pieces[ids[0]] if len(ids) == 1 else None
         is_unknown = piece is not None and (piece == model.get("unk_token") or ids[0] == model.get("unk_id"))
-        yield [] if is_unknown and piece != text.strip() else list(ids)
+        yield [] if is_unknown else list(ids)
 
 
 def _alike(vocabulary: Vocabulary, text: str, ids: Sequence[int]) -> int:

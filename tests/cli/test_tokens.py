@@ -83,6 +83,8 @@ def test_notes_are_on_stderr_and_once(tmp_path):
     result = run(larger, "--json")
     assert result.stderr.count("5 tokens of the tokenizer are beyond the matrix's 1,200 rows") == 1
     assert run(larger, "--json", "-q").stderr == ""
+    without = write_model(tmp_path / "n", document=False)
+    assert run(without, "--json").stderr.count("known by id only") == 1
 
 
 @pytest.mark.parametrize("bad", [["--rule", "x"], ["--export", "x"], ["--out", ""], []])

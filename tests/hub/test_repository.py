@@ -147,7 +147,8 @@ def test_a_ref_of_the_hubs_cache_that_is_no_commit(tmp_path, hasty):
     with listing(lambda _: None) as hub:
         ref = tmp_path / "hub" / "models--org--name" / "refs" / "main"
         ref.parent.mkdir(parents=True)
-        ref.write_text("../../../elsewhere")
+        ref.write_text("../../elsewhere")
+        (tmp_path / "hub" / "models--org--name" / "snapshots").mkdir()
         (tmp_path / "hub" / "elsewhere").mkdir()
         (tmp_path / "hub" / "elsewhere" / "model.safetensors").write_bytes(b"x")
         with pytest.raises(RemoteError, match="not in the cache, and offline"):

@@ -12,8 +12,10 @@ import forensics
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
 from forensics.report import write_report
+from forensics.report.tokens_document import production_parts
 from forensics.report.tokens_report import CENSUS_COLUMNS, check_text, tokens_json, tokens_text, write_tokens_report
 from forensics.scanning.check import check_tokens
+from forensics.scanning.production import Production
 from forensics.scanning.tokens import scan_tokens
 from forensics.undertrained.separation import LEVEL, SUPPORTED_LEVEL
 from forensics.vocabulary import Vocabulary
@@ -114,6 +116,7 @@ def hostile_checkpoint(n, dim=24, long=10_000):
     """Identical, zero and odd rows, whose every piece is hostile; some are very long."""
     pieces = [HOSTILE[i % len(HOSTILE)] + str(i) + ("<|\u202e" * (long // 3) if i % 997 == 5 else "") for i in range(n)]
     rows = np.random.default_rng(0).normal(0, 1, (n, dim)).astype(ml_dtypes.bfloat16)
+    rows[n - 9 :] = 0  # candidates
     for start in range(0, n // 2, 5):
         rows[start : start + 4] = rows[start]
     return Checkpoint(
@@ -133,6 +136,7 @@ def prose(report):
 
 def test_nothing_in_a_token_takes_effect(hostile, tmp_path):
     result = scan_tokens(hostile)
+    assert len(result.matrices[0].candidates) == 9
     write_tokens_report(result, tmp_path)
     report = (tmp_path / "tokens.md").read_text()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u200b\u202e]", report + tokens_text(result))
@@ -151,12 +155,29 @@ def test_reports_stay_small_however_many_tokens(hostile, tmp_path):
     assert len(table_of(tmp_path / "census.csv")) == len(table_of(tmp_path / "tokens.csv")) == 4_000
 
 
+def test_tables_end_where_a_reader_would():
+    counts = tuple((f"category {i}", "Latin", "reachable", 1) for i in range(60))
+    shown = "\n".join(production_parts(Production("in a hole", 60, 0, 0, counts, ())))
+    assert shown.count("| category ") == 41 and shown.endswith("20 more rows are in the files beside this report.")
+
+
+def test_the_scan_says_what_of_its_holes_the_tokenizer_can_produce(result, tmp_path):
+    write_report(forensics.scan(result.checkpoint), tmp_path)
+    claim = (tmp_path / "report.md").read_text().split("**")[1]
+    assert claim.startswith("2 black holes") and claim.endswith(
+        "0 % of the 6 tokens (0) cannot be produced by the tokenizer."
+    )
+
+
 def test_without_a_tokenizer_no_token_has_a_category(tmp_path):
     result = scan_tokens(Checkpoint(Source("memory", "x"), (Embedding.from_array(values()),), "absent"))
     write_tokens_report(result, tmp_path)
     report = (tmp_path / "tokens.md").read_text()
     assert "is not known.**" in report and "by category and script" not in report
     assert "There is no tokenizer" in report and "- No tokenizer: tokens are known by id only." in report
+    # What cannot be told is said where it would come first.
+    assert re.search(r"^\| zero rows in no hole .*\| all-zero rows \|  \|  \|$", report, re.MULTILINE)
+    assert re.search(r"^\| hole 2 .*\| unexplained \|  \| padding .*\|$", report, re.MULTILINE)
     rows = table_of(tmp_path / "census.csv")
     assert {(row["text"], row["category"], row["script"], row["reachable"]) for row in rows} == {
         ("", "", "", "unknown")

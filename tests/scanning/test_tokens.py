@@ -112,6 +112,13 @@ def test_a_tied_healthy_matrix_without_a_reference_keeps_the_norm():
     ]
 
 
+def test_a_zero_row_alone_is_named_as_such():
+    rows = np.random.default_rng(0).normal(0, 1, (500, 32)).astype(np.float32)
+    rows[7] = 0
+    (matrix,) = scan_tokens(checkpoint_of(Embedding.from_array(rows))).matrices
+    assert list(claims(matrix))[1] == "1 token looks under-trained, apart from the bulk by: zero rows (1)."
+
+
 def test_untied_matrices_of_different_sizes(tmp_path):
     rows = planted.values()
     tensors = {"wte.weight": rows, "lm_head.weight": rows[: ROWS - 20][::-1].copy()}
