@@ -49,7 +49,8 @@ class Source:
         if self.kind != "hub":
             return self._named
         repo, colon, file = self.location.partition(":")
-        return f"{repo}@{self.revision}{colon}{file}"
+        scheme = "" if "/" in repo else "hf:"
+        return f"{scheme}{repo}@{self.revision}{colon}{file}"
 
     @property
     def _named(self) -> str:

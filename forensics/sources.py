@@ -51,7 +51,7 @@ def open_checkpoint(
         kind, _, rest = source.partition(":")
         if kind == "pkg" and rest:
             path, origin = find_in_package(rest)
-            return assemble(read_path(path), origin, tensor)
+            return assemble(read_path(path, tensor), origin, tensor)
         if kind == "synth" and rest:
             return _open_planted(rest, tensor)
         if not source.strip():
@@ -64,7 +64,7 @@ def open_checkpoint(
         if kind in ("hf", "run") and not _is_local(source):
             raise SourceError(f"{source[:80]}: not a kind of SOURCE that this version reads", hint=_EXPECTED)
     path = _local_path(source)
-    contents = read_path(path)
+    contents = read_path(path, tensor)
     if isinstance(source, str) and parse_address(source) is not None:
         note = f"{source} is read from this disk; for the Hub's model of that name write hf:{source}"
         contents = replace(contents, notes=(note, *contents.notes))

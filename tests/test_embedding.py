@@ -303,3 +303,13 @@ def test_a_measure_and_a_population_carry_what_they_need():
         "definition": "mean Euclidean norm",
     }
     assert len(Population("rest", "not in a hole", np.array([1, 4, 5]))) == 3
+
+
+@pytest.mark.parametrize(
+    ("location", "shown", "argument"),
+    [("org/name", "org/name @ abc", "org/name@abc"), ("org/name:f.gguf", "org/name:f.gguf @ abc", "org/name@abc:f.gguf"),
+     ("gpt2", "gpt2 @ abc", "hf:gpt2@abc")],
+)  # fmt: skip
+def test_a_model_of_the_hub_is_named_with_its_commit(location, shown, argument):
+    source = Source("hub", location, "abc")
+    assert (str(source), source.argument) == (shown, argument)

@@ -64,6 +64,8 @@ def _scan_one(checkpoint: Checkpoint, folder: Path | None, quiet: bool) -> Scan:
         if folder is not None:
             progress("report")
             write_report(result, folder)
+    for remark in result.notes[len(checkpoint.notes) :]:
+        note(remark, quiet)
     return result
 
 

@@ -38,8 +38,12 @@ NOT_WEIGHTS = ("training_args.bin", "optimizer.bin", "scheduler.bin", "optimizer
 """What a trainer leaves beside the weights."""
 
 
-def read_path(path: Path) -> Contents:
+def read_path(path: Path, tensor: str | None = None) -> Contents:
     """The tensors, config and vocabulary of a file or folder.
+
+    Args:
+        path: which.
+        tensor: one that is asked for by name, whatever its name tells.
 
     Raises:
         SourceError: nothing there, or nothing that holds weights.
@@ -47,9 +51,9 @@ def read_path(path: Path) -> Contents:
     """
     try:
         if path.is_dir():
-            return read_files(Files(path))
+            return read_files(Files(path, tensor))
         if path.is_file():
-            return read_file(Files(path.parent), path.name)
+            return read_file(Files(path.parent, tensor), path.name)
         if path.exists():
             raise SourceError(f"{path.name}: neither a file nor a folder", hint="name a weights file or its folder")
     except OSError as error:
@@ -63,13 +67,15 @@ class Files:
     Attributes:
         where: names the place in error messages.
         folder: where the config, the tokenizer's files and the index lie.
-        is_remote: every read of a weights file costs a request.
+        asked: a tensor that is asked for by name, or None.
+        is_remote: every read of a weights file costs a request, so that of a torch file only what may be wanted is
+            listed.
     """
 
     is_remote = False
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, asked: str | None = None) -> None:
+        self.folder, self.asked = folder, asked
         self.where = folder.name or folder.resolve().name
 
     def has(self, name: str) -> bool:
@@ -84,12 +90,16 @@ class Files:
         """A weights file, to be read at given offsets."""
         return opened(self.folder / name)
 
+    def may_want(self, tensor: str) -> bool:
+        """Whether a tensor is the one asked for, or named as an embedding is."""
+        return tensor == self.asked or role_by_name(tensor) != "unknown"
+
     def tensors(self, name: str) -> dict[str, StoredTensor]:
         """The tensors of a safetensors or torch file, told by content where it is unmistakable, then by ending."""
         with self.open(name) as file:
             head, ending = file.read_at(0, 8), file.path.suffix
             if head.startswith(b"PK\x03\x04") or ending in (".bin", ".pt", ".pth"):
-                return read_torch_zip(file, _is_telling if self.is_remote else None)
+                return read_torch_zip(file, self.may_want if self.is_remote else None)
             if ending == ".safetensors" or file.read_at(8, 1) == b"{":
                 return read_safetensors(file)
         raise CheckpointError(f"{name}: not a weights file that is known", hint=f"known: {', '.join(WEIGHTS)}")
@@ -106,7 +116,8 @@ def read_file(files: Files, name: str) -> Contents:
             header = read_gguf(file)
             vocabulary, notes = vocabulary_from_gguf(header.metadata)
             in_parts = header.metadata.get("split.count", 0) not in (0, 1)
-            return Contents(name, header.tensors, config_from_gguf(header.metadata), vocabulary, notes, in_parts)
+            config = config_from_gguf(header.metadata, None if in_parts else header.tensors)
+            return Contents(name, header.tensors, config, vocabulary, notes, in_parts)
     contents = _with_neighbours(name, files.folder, files.tensors(name))
     return replace(contents, is_part=bool(SHARD.search(PurePosixPath(name).stem)))
 
@@ -138,10 +149,6 @@ def is_weights_name(name: str) -> bool:
     return path.suffix in WEIGHTS and path.name not in NOT_WEIGHTS
 
 
-def _is_telling(name: str) -> bool:
-    return role_by_name(name) != "unknown"
-
-
 def _read_shards(files: Files, index_name: str) -> dict[str, StoredTensor]:
     """The tensors of the shards that can hold an embedding: a missing other shard does not matter."""
     weight_map = read_json(files.folder / index_name).get("weight_map")
@@ -152,7 +159,7 @@ def _read_shards(files: Files, index_name: str) -> dict[str, StoredTensor]:
             kind = type(shard).__name__
             raise CheckpointError(f"{index_name}: the shard of tensor {name[:80]!r} is a {kind}, not a file name")
         check_shard_name(shard, index_name)
-    telling = {name: shard for name, shard in weight_map.items() if _is_telling(name)} or weight_map
+    telling = {name: shard for name, shard in weight_map.items() if files.may_want(name)} or weight_map
     tensors: dict[str, StoredTensor] = {}
     for shard in sorted(set(telling.values())):
         if not files.has(shard):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -25,13 +25,19 @@ _SPELLINGS: dict[str, Spelling] = {
 }
 
 
-def config_from_gguf(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """vocab_size and hidden_size as the file's own architecture keys give them."""
+def config_from_gguf(metadata: Mapping[str, Any], tensors: Container[str] | None = None) -> dict[str, Any]:
+    """vocab_size and hidden_size as the file's own architecture keys give them, and whether E_in scores tokens, too.
+
+    By llama.cpp's rule it does in a causal model without an output tensor; of a part's ``tensors`` (None) nothing is
+    said.
+    """
     architecture = str(metadata.get("general.architecture", ""))
     tokens = metadata.get("tokenizer.ggml.tokens")
     rows = metadata.get(f"{architecture}.vocab_size", len(tokens) if isinstance(tokens, list) else None)
     dim = metadata.get(f"{architecture}.embedding_length")
-    found = {"model_type": architecture or None, "vocab_size": rows, "hidden_size": dim}
+    causal = metadata.get(f"{architecture}.attention.causal", True) is not False
+    ties = True if tensors is not None and causal and "output.weight" not in tensors else None
+    found = {"model_type": architecture or None, "vocab_size": rows, "hidden_size": dim, "tie_word_embeddings": ties}
     return {key: value for key, value in found.items() if value is not None}
 
 

@@ -22,8 +22,9 @@ TRY_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 EXPIRED = frozenset({401, 403, 410})
 """From a CDN: the signed address no longer holds, and the Hub gives a new one."""
 
-MAX_WHOLE_BYTES = 8 << 20
-"""A server that ignores ranges may send a file of this size whole: half a fetch's chunk, a second on a slow line."""
+MAX_WHOLE_BYTES = 10 << 20
+"""A server that ignores ranges may send a file of this size whole: the Hub takes larger ones as LFS files alone, which
+its CDN serves by ranges."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,10 +64,10 @@ class RepositoryFiles(Files):
         notes: what of the small files could not be used.
     """
 
+    is_remote = True
+
     def __init__(self, fetcher: Fetcher, file: str | None, tensor: str | None) -> None:
-        # Of a torch file only tensors of telling names are located, as each costs a read; who names one names any.
-        self.is_remote = tensor is None
-        self.where = fetcher.repository.repo
+        self.where, self.asked = fetcher.repository.repo, tensor
         self.notes: list[str] = []
         self._fetcher = fetcher
         self._inside = "" if file is None else str(PurePosixPath(file).parent).removeprefix(".")

@@ -72,7 +72,8 @@ class Reader:
                 if answer.status_code == 200:
                     check_whole(file, at, answer)
                     whole = b"".join(measured(file, at, body, 0, file.size))
-                    self._note(f"{file.name}: {host(at)} ignores ranges and sent the whole file")
+                    if (start, stop) != (0, file.size):
+                        self._note(f"{file.name}: {host(at)} ignores ranges and sent the whole file")
                     hand_on(start, memoryview(whole)[start:stop])
                     return
                 check_range(file, at, answer, start, stop)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from forensics.black_holes import BlackHoles
 from forensics.embedding import Embedding
 from forensics.gaps import Gap, largest_gap
-from forensics.geometry import in_hole_mask
 from forensics.lattice.distances import pairwise_distances, row_ordinals
 from forensics.lattice.selections import NEAREST
 from forensics.undertrained.passes import Vector, over_parts, row_squares
@@ -96,7 +95,7 @@ def find_halo(
     """
     solid = [h for h in holes.holes if not h.is_zero and np.isfinite(embedding.values_of(h.token_ids[:1])).all()]
     named = np.array([hole.representative for hole in solid[:MOST_CENTRES]], dtype=np.int64)
-    members = in_hole_mask(holes)
+    members = holes.mask  # zero rows among them: they are no centres, and no halo
     centres = list(embedding.values_of(named).astype(np.float64)) if len(named) else []
     if reference is not None and reference.mean is not None:
         if not members[reference.token_ids].all():

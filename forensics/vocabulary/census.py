@@ -75,12 +75,14 @@ class Census:
         Raises:
             SelectionError: no such set.
         """
+        if name not in MASKS:
+            raise SelectionError(f"no set of tokens named {name[:40]!r}", hint=f"expected one of: {', '.join(MASKS)}")
+        if not len(self.vocabulary):
+            return np.zeros(len(self), bool)
         if name == "unreachable":
             return np.asarray(self.state == UNREACHABLE)
         if name == "reserved-looking":
             return self.is_reserved_looking
-        if name not in MASKS:
-            raise SelectionError(f"no set of tokens named {name[:40]!r}", hint=f"expected one of: {', '.join(MASKS)}")
         category = "impossible byte" if name == "impossible bytes" else name
         return np.asarray(self.category == [*map(str, CATEGORIES)].index(category))
 
@@ -134,11 +136,13 @@ class Census:
 
     def to_dict(self) -> dict[str, Any]:
         """Counts by category, script and reachability, and of the grounds."""
+        told = len(self.vocabulary) > 0
         triples = Counter(zip(self.category.tolist(), self.script.tolist(), self.state.tolist(), strict=True))
         grounds = Counter((g.cause, g.where, self.scripts[self.script[i]], g.proved) for i, g in self.grounds.items())
         counts = [
             {"category": CATEGORIES[c], "script": self.scripts[s], "reachable": STATES[r], "tokens": n}
             for (c, s, r), n in triples.items()
+            if told
         ]
         causes = [
             {"cause": cause, "where": where, "script": script, "proved": proved, "tokens": n}
@@ -170,6 +174,8 @@ def take_census(vocabulary: Vocabulary | None, n_rows: int, *, progress: Callabl
     notes = [*_sizes(vocabulary, n_rows)]
     vocabulary = Vocabulary((), "plain") if vocabulary is None else vocabulary
     found, encoder = _reachability(vocabulary, notes, progress)
+    if found.left_out:
+        notes.append(f"of {len(found.left_out):,} tokens whose own text does not give them no other text was tried")
     beyond = Ground("no piece", "the tokenizer has no such token", proved=True)
     for i in range(len(vocabulary), n_rows if len(vocabulary) else 0):
         found.grounds[i] = beyond

@@ -35,6 +35,10 @@ LONGEST_TEXT = 2_000
 COMPLETIONS = (64, 4_096)
 """Texts that a token's bytes are completed to: a few for all, then for those left all that two missing bytes allow."""
 
+SEARCHED = 16_384
+"""Tokens whose own text fails that other texts are tried for, by id. Real vocabularies have one to six thousand such
+tokens; one built so that all of them fail would take minutes."""
+
 UNKNOWN, UNREACHABLE, REACHABLE = -1, 0, 1
 
 
@@ -48,6 +52,7 @@ class Reachability:
         witnesses: of reachable ids, where it is not the token's own text.
         re_encoded: what the own text gives, where it is not the id.
         grounds: of unreachable ids.
+        left_out: ids beyond the SEARCHED that other texts were tried for; their state is unknown.
     """
 
     state: list[int]
@@ -55,6 +60,7 @@ class Reachability:
     witnesses: dict[int, str] = field(default_factory=dict)
     re_encoded: dict[int, tuple[int, ...]] = field(default_factory=dict)
     grounds: dict[int, Ground] = field(default_factory=dict)
+    left_out: set[int] = field(default_factory=set)
 
 
 def find_reachable(
@@ -124,6 +130,7 @@ class _Search:
                 self._settle(i, text)
                 self.found.alone.add(i)
                 del self.found.re_encoded[i]
+        self.found.left_out.update(self._open()[SEARCHED:])
 
     def contexts(self) -> None:
         self.assembled = self._assembled()
@@ -166,7 +173,8 @@ class _Search:
             yield Case(i, piece, other, start, start + len(raw), False, False, assembled, ids, tried)
 
     def _open(self) -> list[int]:
-        open_ids = (i for i, state in enumerate(self.found.state) if state == UNKNOWN)
+        left_out = self.found.left_out
+        open_ids = (i for i, state in enumerate(self.found.state) if state == UNKNOWN and i not in left_out)
         return [i for i in open_ids if len(self.vocabulary.raw_bytes(i) or b"") <= LONGEST_TEXT]
 
     def _in_context(

@@ -157,6 +157,13 @@ def test_a_single_file_comes_before_an_index_and_safetensors_before_bin(single):
     assert_two_matrices(open_checkpoint(single))
 
 
+def test_a_tensor_asked_for_by_name_can_be_in_any_shard(sharded):
+    (embedding,) = open_checkpoint(sharded, tensor=LAYER).matrices
+    np.testing.assert_array_equal(embedding.values(), table(2, 8).float().numpy())
+    with pytest.raises(TensorNotFoundError):
+        open_checkpoint(sharded, tensor="model.layers.1.mlp.up_proj.weight")
+
+
 def test_shards_come_before_bin(sharded):
     (sharded / "pytorch_model.bin").write_bytes(b"not read")
     assert_two_matrices(open_checkpoint(sharded))

@@ -204,6 +204,10 @@ def test_rows_and_width_come_from_the_architectures_own_keys():
     del metadata["gemma.vocab_size"]
     assert config_from_gguf(metadata)["vocab_size"] == 1
     assert config_from_gguf({}) == {}
+    assert config_from_gguf(metadata, {"token_embd.weight"})["tie_word_embeddings"] is True
+    assert "tie_word_embeddings" not in config_from_gguf(metadata, {"token_embd.weight", "output.weight"})
+    encoder = {"general.architecture": "bert", "bert.attention.causal": False}
+    assert "tie_word_embeddings" not in config_from_gguf(encoder, {"token_embd.weight"})
 
 
 # Tokens

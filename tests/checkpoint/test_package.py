@@ -164,7 +164,12 @@ def test_the_matrix_and_tokens_of_smollm2(smollm2):
     assert embedding.is_quantised
     assert len(checkpoint.vocabulary) == 49152
     assert [checkpoint.vocabulary.text(i) for i in (0, 1, 28, 253)] == ["<|endoftext|>", "<|im_start|>", ",", " a"]
-    assert smollm2.to_dict()["tokenizer"] == {"tokens": 49152, "rows_beyond": 0}
+    assert smollm2.to_dict()["tokenizer"] == {
+        "tokens": 49_152,
+        "rows_beyond": 0,
+        "encoder": "GGUF metadata (gpt2, smollm)",
+        "unreachable": 0,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,14 @@ def planted():
     return array
 
 
+def test_zero_rows_are_no_halo():
+    """They are nearer to low rows than the bulk is, and a hole of their own."""
+    array = planted()
+    array[[30, 31, 32]] = 0
+    assert not set(halo(array).token_ids.tolist()) & {30, 31, 32}
+    assert not {t.token_id for t in halo(array).tokens} & {30, 31, 32}
+
+
 def test_near_tokens_in_order_with_their_steps():
     found = halo(planted(), listed=5)
     assert found.token_ids.tolist() == [20, 21, 22]

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.errors import SelectionError
-from forensics.vocabulary import TokenizerRules, Vocabulary, take_census
+from forensics.vocabulary import TokenizerRules, Vocabulary, reachability, take_census
 from forensics.vocabulary.categories import CATEGORIES, category_of, reserved_looking
+from forensics.vocabulary.census import MASKS
 from forensics.vocabulary.pieces import byte_level_alphabet
 from forensics.vocabulary.scripts import script_of
 
@@ -433,3 +434,23 @@ def test_families_of_numbered_texts():
     assert reserved_looking(vocabulary, unreachable).nonzero()[0].tolist() == [3, 4, 5, 9, 10, 11]
     unreachable[10] = False
     assert reserved_looking(vocabulary, unreachable).nonzero()[0].tolist() == [3, 4, 5]
+
+
+def test_of_a_tokenizer_that_fails_throughout_only_some_tokens_are_searched(monkeypatch):
+    monkeypatch.setattr(reachability, "SEARCHED", 3)
+    pieces = {"[UNK]": 0, **{f"a b{i}": i for i in range(1, 9)}}
+    document = {
+        "model": {"type": "WordLevel", "vocab": pieces, "unk_token": "[UNK]"},
+        "pre_tokenizer": {"type": "Whitespace"},
+        "added_tokens": [],
+    }
+    rules = TokenizerRules("planted", json.dumps(document).encode())
+    census = take_census(Vocabulary(tuple(pieces), "plain", rules=rules), 9)
+    assert census.state.tolist()[1:] == [0, 0, 0, -1, -1, -1, -1, -1] and set(census.grounds) == {1, 2, 3}
+    assert any("of 5 tokens" in note for note in census.notes)
+
+
+def test_without_a_tokenizer_nothing_is_said_of_any_token():
+    census = take_census(None, 5)
+    assert not any(census.mask(name).any() for name in MASKS)
+    assert census.to_dict()["counts"] == [] and (census.state == -1).all()
