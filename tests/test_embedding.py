@@ -307,9 +307,12 @@ def test_a_measure_and_a_population_carry_what_they_need():
 
 @pytest.mark.parametrize(
     ("location", "shown", "argument"),
-    [("org/name", "org/name @ abc", "org/name@abc"), ("org/name:f.gguf", "org/name:f.gguf @ abc", "org/name@abc:f.gguf"),
-     ("gpt2", "gpt2 @ abc", "hf:gpt2@abc")],
-)  # fmt: skip
+    [
+        ("org/name", "org/name @ abc", "org/name@abc"),
+        ("org/name:f.gguf", "org/name:f.gguf @ abc", "org/name@abc:f.gguf"),
+        ("gpt2", "gpt2 @ abc", "hf:gpt2@abc"),
+    ],
+)
 def test_a_model_of_the_hub_is_named_with_its_commit(location, shown, argument):
     source = Source("hub", location, "abc")
     assert (str(source), source.argument) == (shown, argument)
