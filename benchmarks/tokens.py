@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import baselines
-from benchmarks.measure import ROOT, Result, anonymous_kb
+from benchmarks.measure import Result, run_function
 from forensics.black_holes import find_black_holes
 from forensics.sources import load_embedding
 from forensics.synthetic import plant
@@ -31,7 +30,7 @@ def run(rows: int, dim: int, repeats: int) -> None:
         runs: dict[str, list[Result]] = {name: [] for name in names}
         for _ in range(repeats):
             for name in names:
-                runs[name].append(_run_child(name, model))
+                runs[name].append(run_function(name, [str(model)], 1, module="benchmarks.tokens"))
         ours = _median(runs["measure_indicators"])
         print("| under-trained tokens | seconds | times ours | MB |\n| --- | ---: | ---: | ---: |")
         for name, results in runs.items():
@@ -54,23 +53,6 @@ def _median(results: list[Result]) -> Result:
 
 def _row(name: str, result: Result, ours: Result) -> None:
     print(f"| {name} | {result.seconds:.3f} | {result.seconds / ours.seconds:.2f} | {result.megabytes:,.0f} |")
-
-
-def _run_child(name: str, model: Path) -> Result:
-    command = [sys.executable, "-m", "benchmarks.tokens", name, str(model)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None and child.stdin is not None
-        child.stdout.readline()
-        before = peak = anonymous_kb(child.pid)
-        child.stdin.write("go\n")
-        child.stdin.flush()
-        while child.poll() is None:
-            peak = max(peak, anonymous_kb(child.pid))
-            time.sleep(0.002)
-        if child.returncode:
-            raise SystemExit(f"{name} failed")
-        answer, seconds = child.stdout.read().split()
-    return Result(float(seconds), (peak - before) / 1024, answer)
 
 
 def _be_contender(name: str, folder: Path) -> None:

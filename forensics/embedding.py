@@ -155,6 +155,17 @@ class Embedding:
             digest.update(self.rows_bytes[start:stop].data)
         return digest.hexdigest()
 
+    def to_dict(self) -> dict[str, Any]:
+        """What tells it apart: role, tensor, shape, dtype, sha256."""
+        shape = [self.n_rows, self.dim]
+        return {
+            "role": self.role,
+            "tensor": self.tensor,
+            "shape": shape,
+            "dtype": self.format.name,
+            "sha256": self.sha256,
+        }
+
     def spans(self, n_rows: int | None = None, *, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[int, int]]:
         """Ranges that together cover ``n_rows`` rows (all of the matrix's if None), each of about a block's bytes."""
         step = max(1, block_bytes // self.row_bytes)

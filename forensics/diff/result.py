@@ -104,8 +104,8 @@ class MatrixDiff:
         """One entry of ``matrices`` in diff.json."""
         return {
             "of": self.of,
-            "a": _about(self.first),
-            "b": _about(self.second),
+            "a": self.first.to_dict(),
+            "b": self.second.to_dict(),
             "within": self.within,
             "match": self.pairing.match,
             "rows": self.counts | {"differing": int(self.differing.sum())},
@@ -183,16 +183,6 @@ def diff_embeddings(
         scaling=find_scaling(rows, first.dim),
         zero_rows=(_zero_rows(first, pairing.removed), _zero_rows(second, pairing.added)),
     )
-
-
-def _about(embedding: Embedding) -> dict[str, Any]:
-    return {
-        "role": embedding.role,
-        "tensor": embedding.tensor,
-        "shape": [embedding.n_rows, embedding.dim],
-        "dtype": embedding.format.name,
-        "sha256": embedding.sha256,
-    }
 
 
 def _origin(hole: HoleFate) -> dict[str, Any]:

@@ -47,15 +47,7 @@ class LatticeScan:
             "schema": LATTICE_SCHEMA,
             "source": self.checkpoint.source.to_dict(),
             "matrices": [
-                {
-                    "role": e.role,
-                    "tensor": e.tensor,
-                    "shape": [e.n_rows, e.dim],
-                    "dtype": e.format.name,
-                    "sha256": e.sha256,
-                    "lattice": survey.to_dict() if survey else None,
-                }
-                for e, survey in self.surveys
+                {**e.to_dict(), "lattice": survey.to_dict() if survey else None} for e, survey in self.surveys
             ],
         }
 

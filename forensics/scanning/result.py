@@ -109,13 +109,8 @@ class MatrixScan:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of ``matrices`` in scan.json."""
-        e = self.embedding
         return {
-            "role": e.role,
-            "tensor": e.tensor,
-            "shape": [e.n_rows, e.dim],
-            "dtype": e.format.name,
-            "sha256": e.sha256,
+            **self.embedding.to_dict(),
             "populations": {p.name: {"definition": p.definition, "tokens": len(p)} for p in self.populations},
             "black_holes": self._holes_dict(),
             "equal_values": _groups_dict(self.equal_values) if self.equal_values else None,

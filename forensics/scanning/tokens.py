@@ -73,13 +73,8 @@ class MatrixTokens:
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of ``matrices`` in tokens.json."""
-        e = self.embedding
         return {
-            "role": e.role,
-            "tensor": e.tensor,
-            "shape": [e.n_rows, e.dim],
-            "dtype": e.format.name,
-            "sha256": e.sha256,
+            **self.embedding.to_dict(),
             "in_hole": self.in_hole.to_dict(),
             "reference": self.reference.to_dict(),
             "indicators": self.indicators.to_dict(),

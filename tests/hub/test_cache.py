@@ -415,7 +415,7 @@ def test_a_thread_that_outlives_the_fetch_writes_nowhere(cache, remote):
 
 def test_a_thread_that_still_writes_is_waited_for(cache, remote, monkeypatch):
     wanted, _ = plant(remote)
-    begun, go_on, ended = threading.Event(), threading.Event(), []
+    begun, go_on, ended, threads = threading.Event(), threading.Event(), [], []
     write_all = partial._write_all
 
     def late(ranges, write, done):
@@ -429,16 +429,15 @@ def test_a_thread_that_still_writes_is_waited_for(cache, remote, monkeypatch):
             ended.append("written")
 
         monkeypatch.setattr(partial, "_write_all", slowly)
-        threading.Thread(target=work).start()
+        threads.append(threading.Thread(target=work))
+        threads[0].start()
         assert begun.wait(20)
         threading.Timer(0.1, go_on.set).start()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         cache.fetch(wanted, late)
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread():
-            thread.join()
+    threads[0].join(20)
     assert ended == ["written"]
 
 
