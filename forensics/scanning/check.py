@@ -199,7 +199,9 @@ def _of_matrix(matrix: MatrixTokens, token_id: int) -> Iterator[Reason]:
         others = "another token" if n == 1 else f"{n:,} other tokens"
         fault: Fault = "duplicate" if any(g.kind == "hole" and g.cause == "copied" for g in groups) else "dead"
         yield Reason(fault, f"its row is bit for bit that of {others} (hole {number}); cause: {causes}")
-    elif token_id in matrix.halo.token_ids:
+    flags = matrix.candidates.indicators_of(token_id)
+    # The halo's edge is the largest gap, which is no test by itself.
+    if (flags or matrix.halo.is_apart) and not number and token_id in matrix.halo.token_ids:
         yield Reason("near-dead", f"in the halo of the holes or the reference; cause: {causes}")
-    if flags := matrix.candidates.indicators_of(token_id):
+    if flags:
         yield Reason("under-trained", f"apart from the bulk by {', '.join(flags)}")

@@ -60,7 +60,8 @@ def _candidates(candidates: Candidates) -> str:
     if candidates.rule == "percentile":
         return f"{n:,} candidates, {candidates.definition}: a fixed share, which every matrix has."
     if not n:
-        return "No token looks under-trained: no indicator sets any apart from the bulk."
+        asked = ", ".join(flag.indicator for flag in candidates.flags)
+        return f"No token is set apart from the bulk by any indicator that could be measured ({asked})."
     token = "1 token looks" if n == 1 else f"{n:,} tokens look"
     by = ", ".join(_flag(flag) for flag in candidates.flags if len(flag.token_ids))
     return f"{token} under-trained, apart from the bulk by: {by}."

@@ -55,7 +55,9 @@ class Halo:
     Attributes:
         centres: how many points distances are to: solid holes' rows, and the reference mean where holes do not
             supply it.
-        void: the largest gap among the NEAREST distances, those of the holes and the reference included; None without.
+        void: the largest gap among the NEAREST distances, at most half of all, those of the holes and the reference
+            included; None without. It is the largest, and no test: where a cloud thins out it may set a few ordinary
+            rows apart.
         token_ids: ``int64[n]``, the halo: nearer than the void's threshold, in neither set, nearest first.
         tokens: the nearest in neither set, inside the threshold or not, at most LISTED.
     """
@@ -67,6 +69,11 @@ class Halo:
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    @property
+    def is_apart(self) -> bool:
+        """The void is wider than all that lies inside it: no thinning cloud ends so."""
+        return self.void is not None and self.void.upper > 2 * self.void.lower
 
     def to_dict(self) -> dict[str, Any]:
         """The count, the void, and the nearest tokens."""
@@ -104,7 +111,8 @@ def find_halo(
     if not centres:
         return Halo(0, None, np.empty(0, np.int64), ())
     distances, which = _nearest(embedding, np.stack(centres))
-    void = largest_gap(distances, among=NEAREST)
+    # A gap with most of the matrix before it lies behind the bulk, before its last outliers.
+    void = largest_gap(distances, among=min(NEAREST, int(np.isfinite(distances).sum()) // 2))
     order = np.argsort(distances, kind="stable")
     order = order[~members[order] & np.isfinite(distances[order])]
     inside = order[distances[order] < (void.threshold if void else 0)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.black_holes import BlackHoles
 from forensics.embedding import Embedding
 from forensics.undertrained.passes import Moments, Vector, cosine_distance, products
 from forensics.undertrained.separation import LEVEL, SUPPORTED_LEVEL, Separation, find_separation
@@ -15,18 +16,21 @@ from forensics.undertrained.separation import LEVEL, SUPPORTED_LEVEL, Separation
 MAJORITY = 0.5
 """Of a source's rows: where fewer are in the near group, the source is about something else."""
 
+HOLES = "black holes"
+"""The source that is found from identical rows."""
+
 MEDIAN_ROWS = 1_024
 """Rows, evenly spread over a source, that its median is taken over: a few megabytes at any dimension."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
-    """What a source's median row sets apart: ``bool[rows]``, who is near it."""
+    """What a source's median row sets apart: ``bool[rows]``, who is near it; without a test where it is one row."""
 
     source: str
     measured: str
     near: NDArray[np.bool_]
-    separation: Separation
+    separation: Separation | None
 
 
 def propose(
@@ -47,8 +51,20 @@ def propose(
             apart = find_separation(away[counted], level=SUPPORTED_LEVEL)
             if apart and _is_borne_out(apart, away[rows[1::2]] < apart.threshold, int(counted.sum())):
                 found.append(Proposal(name, measured, away < apart.threshold, apart))
-        proposals += sorted(found, key=lambda p: p.separation.p_value)[:1]
+        proposals += sorted(found, key=lambda p: p.separation.p_value if p.separation else 0.0)[:1]
     return proposals
+
+
+def propose_one_row(holes: BlackHoles, usable: Mapping[str, NDArray[np.int64]]) -> list[Proposal]:
+    """A hole that holds most of another source's tokens: one row is no cluster to test, but two sources meet in it."""
+    for name, ids in usable.items():
+        within = holes.hole_ids[ids]
+        for number in np.unique(within[within > 0]).tolist() if name != HOLES else ():
+            inside, hole = within == number, holes.holes[number - 1]
+            # One or two can be copies of an ordinary row; half of the matrix is the bulk.
+            if inside.mean() >= MAJORITY and inside.sum() > 2 and hole.population < holes.n_rows / 2:
+                return [Proposal(name, "identity", holes.hole_ids == number, None)]
+    return []
 
 
 def _is_borne_out(apart: Separation, near: NDArray[np.bool_], n_rows: int) -> bool:

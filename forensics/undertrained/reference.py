@@ -32,8 +32,18 @@ from forensics.undertrained.passes import (
     measure_moments,
     products,
 )
-from forensics.undertrained.proposals import Proposal, members, most_supported, propose, share
+from forensics.undertrained.proposals import (
+    HOLES,
+    Proposal,
+    members,
+    most_supported,
+    propose,
+    propose_one_row,
+    share,
+)
 from forensics.undertrained.separation import Separation, find_separation
+
+ONE_ROW = "one row is no cluster to test, and no other source meets it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class Reference:
         token_ids: ``int64[n]``, ascending; none if no reference was found.
         mean: ``float64[dim]``, the mean of their rows; None if none was found.
         proposed_by: the source whose proposal is the consensus.
-        measured: from that proposal, "cosine" or "distance".
+        measured: from that proposal, "cosine" or "distance"; "identity" where it is one row that two sources meet in.
     separation: of what was measured.
         sources: in the order given, what is found from the bytes first.
     """
@@ -138,14 +148,17 @@ def find_reference(
             raise SelectionError(f"{name}: names tokens beyond the matrix's {embedding.n_rows:,} rows")
     directed = moments.finite & (moments.norms > 0)
     usable = {name: source.token_ids[directed[source.token_ids]] for name, source in named.items()}
-    proposals = propose(embedding, moments, first, usable)
+    proposals = propose(embedding, moments, first, usable) or propose_one_row(holes, usable)
     best = most_supported(proposals, usable)
     ids = members(best, usable)
     found = Reference(ids, None, None, None, None)
     if best:
         found = Reference(ids, mean_of(embedding, ids), best.source, best.measured, best.separation)
     without = _leave_out(embedding, moments, first, proposals, usable)
-    uses = (_use(embedding, named[name], usable[name], best, found, without.get(name)) for name in named)
+    uses = (
+        _use(embedding, named[name], usable[name], len(np.unique(first[usable[name]])), best, found, without.get(name))
+        for name in named
+    )
     return replace(found, sources=tuple(uses))
 
 
@@ -155,7 +168,7 @@ def _own_sources(moments: Moments, holes: BlackHoles) -> dict[str, Population]:
     below = np.zeros(holes.n_rows, np.bool_) if low is None else moments.norms < low.threshold
     found = (
         ("zero rows", "tokens whose row is zero", moments.norms == 0),
-        ("black holes", "tokens whose stored row is bit-identical to another's, finite and not zero", finite_hole),
+        (HOLES, "tokens whose stored row is bit-identical to another's, finite and not zero", finite_hole),
         ("low norms", "tokens whose norm lies in a low group apart from the bulk", below),
     )
     return {name: Population(name, definition, np.flatnonzero(mask)) for name, definition, mask in found}
@@ -206,6 +219,7 @@ def _use(
     embedding: Embedding,
     source: Population,
     usable: NDArray[np.int64],
+    n_rows: int,
     best: Proposal | None,
     reference: Reference,
     without: LeftOut | None,
@@ -219,7 +233,7 @@ def _use(
     elif mean is None:
         note = "rows of zeros, infinities or nans have no direction"
     elif best is None:
-        note = "its rows do not stand together apart from the bulk"
+        note = "its rows do not stand together apart from the bulk" if n_rows > 1 else ONE_ROW
     else:
         note = "" if weight else f"{near:,} of {len(usable):,} rows are where the other sources' are"
     return SourceUse(

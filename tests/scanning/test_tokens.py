@@ -107,7 +107,7 @@ def test_a_tied_healthy_matrix_without_a_reference_keeps_the_norm():
     (matrix,) = scan_tokens(checkpoint_of(plant("healthy", rows=500, dim=32).embedding(), config=config)).matrices
     assert matrix.indicators.main == "norm" and len(matrix.candidates) == 0
     assert list(claims(matrix))[1:] == [
-        "No token looks under-trained: no indicator sets any apart from the bulk.",
+        "No token is set apart from the bulk by any indicator that could be measured (norm).",
         "No reference of untrained tokens was found: indicators that are measured against one are left out.",
     ]
 

@@ -109,3 +109,14 @@ def test_rows_that_are_not_finite_are_far_away():
     assert halo(array).token_ids.tolist() == [20, 21, 22]
     all_equal = halo(np.ones((5, 3), np.float32))
     assert (len(all_equal), all_equal.void) == (0, None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bulk_with_heavy_tails_is_no_halo(seed):
+    """The largest gap of all lies before the last outliers: the whole matrix would be inside."""
+    rng = np.random.default_rng(seed)
+    array = rng.standard_normal((3_000, 32)) * rng.lognormal(0, 0.5, (3_000, 1))
+    array[2_900:] = array[:2_900].mean(axis=0)
+    found = halo(array.astype(np.float32))
+    assert len(found) == 0 and found.void.below == 100
+    assert halo(planted()).is_apart and len(halo(planted())) == 3

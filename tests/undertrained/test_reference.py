@@ -90,7 +90,8 @@ def test_a_trained_row_and_its_copy_are_no_reference():
     array[2_000] = array[5]
     found = reference(array)
     assert found.mean is None
-    assert use(found, "black holes").note == "its rows do not stand together apart from the bulk"
+    assert use(found, "black holes").note == "one row is no cluster to test, and no other source meets it"
+    assert reference(array, reserved=[5, 2_000]).mean is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -142,3 +143,21 @@ def test_degenerate_matrices(array):
 def test_a_source_of_other_tokens_is_refused():
     with pytest.raises(SelectionError, match="padding"):
         reference(with_untrained(0), padding=[3_000])
+
+
+def test_dead_tokens_that_all_share_one_row_are_a_reference_where_two_sources_meet():
+    """One row is no cluster that could be tested; that the padding is also a hole needs no test."""
+    array = np.random.default_rng(0).standard_normal((2_000, 32)).astype(np.float32)
+    array[1_900:] = array[:1_900].mean(axis=0)
+    embedding = Embedding.from_array(array)
+    holes = find_black_holes(embedding)
+    tail = Population("padding", "beyond the tokenizer", np.arange(1_890, 2_000))
+    found = find_reference(embedding, holes, {"padding": tail})
+    assert found.token_ids.tolist() == list(range(1_900, 2_000)) and found.measured == "identity"
+    assert {use.name: use.used for use in found.sources if use.used} == {"padding": 100, "black holes": 100}
+    # Alone, a copied row is as likely.
+    alone = find_reference(embedding, holes)
+    assert not len(alone.token_ids)
+    assert "one row" in {use.name: use.note for use in alone.sources}["black holes"]
+    elsewhere = Population("padding", "beyond the tokenizer", np.arange(0, 300))
+    assert not len(find_reference(embedding, holes, {"padding": elsewhere}).token_ids)
