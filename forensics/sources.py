@@ -28,6 +28,7 @@ _SNAPSHOT = re.compile(r"/models--(?:([^/]+)--)?([^/]+)/snapshots/([0-9a-f]{40})
 """A folder or file of the Hub's cache: organisation, model, commit, and what lies inside."""
 
 
+_NAME_A_MODEL = "name a model as org/name"
 _EXPECTED = "expected org/name[@revision][:file], a path (./...), pkg:MODULE or synth:NAME"
 
 
@@ -63,6 +64,8 @@ def open_checkpoint(
             return open_model(address, tensor, hub)
         if kind in ("hf", "run") and not _is_local(source):
             raise SourceError(f"{source[:80]}: not a kind of SOURCE that this version reads", hint=_EXPECTED)
+        if (kind in ("http", "https") or source.endswith("/")) and not _is_local(source):
+            raise SourceError(f"{source[:80]}: not a model's name, and not on this disk", hint=_NAME_A_MODEL)
     path = _local_path(source)
     contents = read_path(path, tensor)
     if isinstance(source, str) and parse_address(source) is not None:

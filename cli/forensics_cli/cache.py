@@ -78,7 +78,10 @@ def clear_command(repo: str | None, partial: bool, yes: bool, quiet: bool) -> No
     from forensics.hub.cache import TensorCache, size_text
     from forensics.hub.inventory import clear, list_entries
 
-    cache = TensorCache()
+    cache, repo = TensorCache(), repo and _repository(repo)
+    if repo and not cache.repo_folder(repo).exists():
+        note(f"nothing of {repo} is in the cache", quiet)
+        return
     entries = [e for e in list_entries(cache, repo) if e.state == "partial" or not partial]
     if not yes:
         if not sys.stdin.isatty():
@@ -90,6 +93,23 @@ def clear_command(repo: str | None, partial: bool, yes: bool, quiet: bool) -> No
     note(f"{_counted(len(cleared.removed))} removed, {size}", quiet)
     for entry in cleared.busy:
         note(f"left, as it is being fetched: {' '.join(_name(entry))}", quiet)
+
+
+def _repository(name: str) -> str:
+    """The repository that a name is, with or without ``hf:``.
+
+    Raises:
+        SourceError: it is none, or names a part of one.
+    """
+    from forensics.errors import SourceError
+    from forensics.hub.address import parse_address
+
+    address = parse_address(name) or parse_address(f"hf:{name}")
+    if address is None:
+        raise SourceError(f"{name[:80]}: not the name of a model", hint="name a model as org/name")
+    if address.revision or address.file:
+        raise SourceError(f"{name[:80]}: a model is cleared whole", hint=f"name it as {address.repo}")
+    return address.repo
 
 
 def _counted(n: int) -> str:

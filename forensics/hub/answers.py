@@ -35,7 +35,7 @@ class RemoteFile:
         url: its resolve address at the commit: ENDPOINT/org/name/resolve/COMMIT/PATH.
         name: its path in the repository; begins error messages.
         size: in bytes.
-        etag: as the resolve address gives it, without quotes and weakness mark.
+        etag: as the resolve address gives it, without quotes and weakness mark; empty where it was not asked for.
         commit: 40 hex digits.
     """
 
@@ -87,7 +87,7 @@ def check_resolve(file: RemoteFile, answer: httpx2.Response) -> None:
         raise changed(file.name, f"commit {commit[:12]} instead of {file.commit[:12]}")
     # A redirect's plain ETag would be that of its text.
     etag = answer.headers.get("X-Linked-Etag") if answer.status_code in REDIRECTS else etag_of(answer.headers)
-    if etag is not None and etag_of({"ETag": etag}) != file.etag:
+    if file.etag and etag is not None and etag_of({"ETag": etag}) != file.etag:
         raise changed(file.name, "it has another ETag")
 
 

@@ -151,7 +151,7 @@ class TensorCache:
             if ranges := partial.missing():
                 fetch_ranges(ranges, partial.write, partial.done)
             with cache_trouble(self.folder):
-                manifest = Manifest(wanted, partial.finish(), tuple(notes))
+                manifest = Manifest(wanted, partial.finish(), (*remarks, *partial.notes, *notes))
                 files.partial.replace(files.data)
                 manifest.write(files.manifest)
                 files.journal.unlink()

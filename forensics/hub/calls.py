@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from forensics.errors import ForensicsError, RemoteError
 from forensics.hub.explain import chain, explain, is_certificate, reason
-from forensics.hub.retry import AgainError, Attempts, Patience, retry_after
+from forensics.hub.retry import AgainError, Attempts, Patience, Pauses, retry_after
 
 T = TypeVar("T")
 
@@ -21,7 +21,15 @@ LONGEST = 3
 """Waits for an answer's headers that the whole answer may take: a listing has some 300 bytes a file."""
 
 
-def again(call: Callable[[], T], name: str, revision: str | None, *, patience: Patience, endpoint: str) -> T:
+def again(
+    call: Callable[[], T],
+    name: str,
+    revision: str | None,
+    *,
+    patience: Patience,
+    endpoint: str,
+    say: Callable[[str], object] | None = None,
+) -> T:
     """What a call gives, in the end.
 
     Args:
@@ -30,11 +38,12 @@ def again(call: Callable[[], T], name: str, revision: str | None, *, patience: P
         revision: what was asked for, where it was named.
         patience: time-outs and retries.
         endpoint: the Hub's address.
+        say: is told of long pauses.
 
     Raises:
         RemoteError: it gives nothing, or not in time.
     """
-    attempts = Attempts(name, patience, time.sleep)
+    attempts = Attempts(name, patience, time.sleep, Pauses(patience, say))
     while True:
         try:
             return _within(LONGEST * patience.answer_s, call, name)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from forensics.errors import RemoteError, SourceError
 from forensics.hub.calls import again
+from forensics.hub.explain import host
+from forensics.hub.headers import request_headers
 from forensics.hub.retry import Patience
 
 if TYPE_CHECKING:
@@ -76,14 +79,22 @@ class HubClient:
         Raises:
             RemoteError: no such model or revision, no access, or the Hub is out of reach.
         """
-        from huggingface_hub import HfApi, errors
+        from huggingface_hub import ModelInfo, constants, errors, get_session
+        from huggingface_hub.utils import hf_raise_for_status, validate_repo_id
 
-        api = HfApi(endpoint=self.endpoint, token=self.options.token)
+        headers = request_headers(self.options.token, host(self.endpoint))
+        url = f"{self.endpoint}/api/models/{repo}" + (f"/revision/{quote(revision, safe='')}" if revision else "")
         wait = self._patience.answer_s
 
         def ask() -> ModelInfo:
             try:
-                return api.model_info(repo, revision=revision, files_metadata=True, timeout=wait)
+                # As HfApi.model_info asks, but with our own headers: see headers.py.
+                validate_repo_id(repo)
+                if constants.HF_HUB_OFFLINE:
+                    raise errors.OfflineModeIsEnabled
+                answer = get_session().get(url, headers=headers, params={"blobs": True}, timeout=wait)
+                hf_raise_for_status(answer)
+                return ModelInfo(**answer.json())  # type: ignore[no-untyped-call]
             except errors.HFValidationError:  # a ValueError, too
                 raise SourceError(f"{repo}: not a name that a model on the Hub can have") from None
             # What huggingface_hub's parser runs into where an answer is not as it expects.
@@ -93,7 +104,7 @@ class HubClient:
                 what = f"{repo}: the Hub's answer is not a listing ({type(error).__name__})"
                 raise RemoteError(what, hint="is HF_ENDPOINT a Hub? a proxy may be in the way") from None
 
-        return again(ask, repo, revision, patience=self._patience, endpoint=self.endpoint)
+        return again(ask, repo, revision, patience=self._patience, endpoint=self.endpoint, say=self.options.watch.say)
 
     def url(self, repo: str, commit: str, name: str) -> str:
         """A file's address at a commit."""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     Problem = httpx2.Response | BaseException
 
 LOG_IN = "run `hf auth login` or set HF_TOKEN"
-OTHER_NETWORK = "check the network and its settings (HF_ENDPOINT, HTTPS_PROXY), then run again"
+CHECK_NETWORK = "check the network"
+"""Begins the hint of every error of a line that does not come up or does not hold."""
+OTHER_NETWORK = f"{CHECK_NETWORK} and its settings (HF_ENDPOINT, HTTPS_PROXY), then run again"
 
 
 def explain(
@@ -75,11 +77,14 @@ def _explain_answer(
     status, text = answer.status_code, answer.headers.get("X-Error-Message", "")
     kinds = {answer.headers.get("X-Error-Code", ""), *(kind.__name__ for kind in type(error).__mro__)}
     at = f" at {revision}" if revision else ""
+    token, anonymous = _sent_token(answer), "you are not logged in"
+    from_hub = any(name in answer.headers for name in _HUB_MARKS)
+    proxy = "; a proxy may be in the way" if status in (403, 404) and not from_hub else ""
     rows = [
         (
             kinds & {"GatedRepo", "GatedRepoError"},
             "its licence must be accepted before its files can be read",
-            f"accept it on {endpoint}/{repo.partition(':')[0]}, then {LOG_IN}",
+            f"accept it on {shown(endpoint)}/{repo.partition(':')[0]}, then {LOG_IN}",
         ),
         (
             status == 401 and text.startswith("Invalid credentials"),
@@ -103,16 +108,36 @@ def _explain_answer(
         ),
         (
             kinds & {"RepoNotFound", "RepositoryNotFoundError"} or status in (401, 404),
-            "there is no such model, or it is private and you are not logged in",
-            f"check the name; for a private model {LOG_IN}",
+            f"there is no such model, or {'your token may not see it' if token else f'it is private and {anonymous}'}",
+            (
+                f"check the name; with another token, {LOG_IN}"
+                if token
+                else f"check the name; for a private model {LOG_IN}"
+            )
+            + proxy,
         ),
-        (status == 403, "your token may not read it", f"with another token, {LOG_IN}"),
+        (
+            status == 403,
+            "your token may not read it" if token else f"it may not be read, and {anonymous}",
+            (f"with another token, {LOG_IN}" if token else LOG_IN) + proxy,
+        ),
         (status == 429, "too many requests", f"wait some minutes; for a higher limit {LOG_IN}"),
     ]
     for applies, what, hint in rows:
         if applies:
             return RemoteError(f"{repo}: {what}", hint=hint)
     return RemoteError(f"{repo}: {host(endpoint)} answered with status {status}", hint="run again later")
+
+
+_HUB_MARKS = ("X-Error-Code", "X-Request-Id")
+"""Headers of which the Hub's own refusals have at least one."""
+
+
+def _sent_token(answer: httpx2.Response) -> bool:
+    try:
+        return "authorization" in answer.request.headers
+    except RuntimeError:  # an answer to no request
+        return False
 
 
 def http_errors() -> tuple[type[Exception], ...]:
@@ -142,6 +167,12 @@ def host(address: str) -> str:
         return (parts.hostname or "the address") + (f":{parts.port}" if parts.port else "")
     except ValueError:  # a port that is no number
         return "the address"
+
+
+def shown(endpoint: str) -> str:
+    """The Hub's address without a name and password."""
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=host(endpoint), query="", fragment="").geturl()
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

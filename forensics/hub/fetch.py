@@ -25,16 +25,25 @@ class Fetcher:
 
     Attributes:
         repository: what is read.
-        client: huggingface_hub's side, which may hold whole files already.
-        notes: what a reader of the results should know of how the bytes came.
+        client: huggingface_hub's side, which may hold whole files already; its watch is told how the bytes come.
     """
 
     def __init__(self, repository: Repository, client: HubClient, cache: TensorCache, transport: Transport) -> None:
         self.repository, self.client = repository, client
-        self.notes: list[str] = []
         self._cache, self._transport = cache, transport
         self._opened: dict[str, RemoteBytes] = {}
+        self._held: dict[str, Path | None] = {}
         self._here: dict[StoredTensor, StoredTensor] = {}
+
+    def held(self, name: str) -> Path | None:
+        """A weights file in huggingface_hub's cache, every byte of it held against the listing; None if it is not."""
+        if name not in self._held:
+            path = self.client.held_file(self.repository.repo, self.repository.commit, name)
+            if path is not None and not self.repository.files[name].holds_file(path):
+                self.client.options.watch.say(f"{name} in huggingface_hub's cache is not as listed: not used")
+                path = None
+            self._held[name] = path
+        return self._held[name]
 
     def open(self, name: str) -> BinaryFile:
         """A weights file, whose header an earlier run may have read.
@@ -71,14 +80,15 @@ class Fetcher:
         with suppress(OSError):
             remembered = self._head(name).read_bytes()
             transport = None if self.client.offline else self._transport
-            return RemoteBytes.recall(remembered, self._url(name), name, self.repository.commit, transport)
+            file = (self.repository.repo, self.repository.commit, name)
+            return RemoteBytes.recall(remembered, self._url(name), file, transport)
         return None
 
     def remember_heads(self) -> None:
         """Writes down what was read of the weights files, for the next run."""
         for name, file in self._opened.items():
             if file.is_new:
-                self._cache.write(self._head(name), file.to_bytes())
+                self._cache.write(self._head(name), file.to_bytes(self.repository.repo))
 
     def local(self, tensor: StoredTensor) -> StoredTensor:
         """The tensor on this disk, every byte of it just held against its digest.
@@ -98,7 +108,9 @@ class Fetcher:
         found = self._cache.find(key, offline=self.client.offline)
         if found is None:
             found = self._fetch(tensor, self._unchanged(name))
-        self.notes += [note for note in (*found.notes, *found.manifest.notes) if note not in self.notes]
+            # Not notes of the checkpoint: the same bytes, however they came, are to give the same results.
+            for note in found.manifest.notes:
+                self.client.options.watch.say(f"{tensor.name}: {note}")
         return found
 
     def _unchanged(self, name: str) -> RemoteFile:

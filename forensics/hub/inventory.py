@@ -18,6 +18,14 @@ from forensics.hub.wanted import COMMIT, Wanted
 _FILE = re.compile(r"(.+-[0-9a-f]{32})\.(json|safetensors|partial|journal)")
 """Files of an entry; a lock alone is none."""
 
+_BESIDE = re.compile(
+    r"(.+-[0-9a-f]{32}\.(lock|head|(json|journal|head)\.[0-9-]+\.tmp)|listing\.json(\.[0-9-]+\.tmp)?)", re.ASCII
+)
+"""What else lies in the folder of a commit: locks, headers, the listing, and what a kill left of their writing."""
+
+_REF = re.compile(r".+-[0-9a-f]{32}\.json(\.[0-9-]+\.tmp)?", re.ASCII)
+"""Remembered branches; huggingface_hub's own have other names."""
+
 State = Literal["complete", "partial", "damaged"]
 
 
@@ -92,6 +100,8 @@ def fault(entry: CacheEntry) -> str | None:
 def clear(cache: TensorCache, repo: str | None = None, *, partial_only: bool = False) -> Cleared:
     """Removes entries, of one repository or all, and what was remembered of their branches.
 
+    Files of other names stay: the folder may be huggingface_hub's own, too.
+
     Args:
         cache: which.
         repo: ``org/name``; every repository if None.
@@ -120,15 +130,22 @@ def _sweep(folder: Path, busy: set[Path]) -> None:
     """Removes what was remembered of a repository, locks of killed processes, and empty folders."""
     for inside in (f for f in folder.glob("*") if f not in busy and (f.name == "refs" or COMMIT.fullmatch(f.name))):
         for path in inside.glob("*"):
+            if not _remembered_in(inside, path.name):
+                continue
             if path.suffix == ".lock":
                 with EntryFiles(inside, path.stem).locked(wait=False):
                     pass  # letting go of a lock removes it
-            elif inside.name == "refs" or not _FILE.fullmatch(path.name):  # not of an entry begun since the listing
+            else:
                 path.unlink(missing_ok=True)
         with suppress(OSError):  # something was begun in it meanwhile
             inside.rmdir()
     with suppress(OSError):
         folder.rmdir()
+
+
+def _remembered_in(folder: Path, name: str) -> bool:
+    """Whether this tool gives a file such a name, and it is of no entry (one may be begun since the listing)."""
+    return bool((_REF if folder.name == "refs" else _BESIDE).fullmatch(name))
 
 
 def _repo_folders(cache: TensorCache, repo: str | None) -> list[Path]:

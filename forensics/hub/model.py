@@ -38,14 +38,15 @@ def open_model(address: Address, tensor: str | None = None, options: HubOptions 
     """
     options = options or HubOptions()
     client, cache = HubClient(options), TensorCache(options.cache)
-    repository = resolve(address, client, cache)
     with Transport(
         endpoint=client.endpoint,
-        token=options.token,
+        token=False if client.offline else options.token,  # a stored login may be renewed over the network
         max_workers=options.max_workers,
         patience=options.patience,
         progress=options.watch.advance,
+        say=options.watch.say,
     ) as transport:
+        repository = resolve(address, client, cache)
         fetcher = Fetcher(repository, client, cache, transport)
         files = RepositoryFiles(fetcher, address.file, tensor)
         contents = _contents(files, address)
@@ -54,7 +55,7 @@ def open_model(address: Address, tensor: str | None = None, options: HubOptions 
         location = repository.repo + (f":{address.file}" if address.file else "")
         checkpoint = assemble(contents, Source("hub", location, repository.commit), tensor)
         fetcher.remember_heads()  # not before: bytes that were damaged on their way seldom get this far
-        return replace(checkpoint, notes=(*checkpoint.notes, *fetcher.notes))
+        return checkpoint
 
 
 class RepositoryFiles(Files):
@@ -91,7 +92,7 @@ class RepositoryFiles(Files):
     def open(self, name: str) -> Iterator[BinaryFile]:
         """A weights file: in huggingface_hub's cache if it is there, else over the network."""
         fetcher = self._fetcher
-        held = fetcher.client.held_file(fetcher.repository.repo, fetcher.repository.commit, name)
+        held = fetcher.held(name)
         if held is None:
             yield fetcher.open(name)
             return

@@ -73,26 +73,38 @@ class RemoteBytes:
         self._starts.insert(at, start)
         self._held.insert(at, raw)
 
-    def to_bytes(self) -> bytes:
-        """What was read and of what file, to be remembered: a hash of the rest, a line of JSON, the stretches."""
+    def to_bytes(self, repo: str) -> bytes:
+        """What was read and of what file, to be remembered: a hash of the rest, a line of JSON, the stretches.
+
+        Not its address: the file is the same at every endpoint, and an endpoint may hold a password.
+        """
         table = [(start, len(raw)) for start, raw in zip(self._starts, self._held, strict=True)]
-        head = {"url": self.file.url, "etag": self.file.etag, "size": self.size, "stretches": table}
+        place = (repo, self.file.commit, self.file.name)
+        head = {"file": place, "etag": self.file.etag, "size": self.size, "stretches": table}
         rest = json.dumps(head).encode() + b"\n" + b"".join(self._held)
         return xxhash.xxh3_128_digest(rest) + rest
 
     @classmethod
     def recall(
-        cls, remembered: bytes, url: str, name: str, commit: str, transport: Transport | None
+        cls, remembered: bytes, url: str, place: tuple[str, str, str], transport: Transport | None
     ) -> RemoteBytes | None:
-        """What an earlier run read of the file; None where it is of another, or damaged."""
+        """What an earlier run read of the file; None where it is of another, or damaged.
+
+        Args:
+            remembered: of :meth:`to_bytes`.
+            url: where the file is now.
+            place: its repository, commit and path.
+            transport: for what was not read; None offline.
+        """
         digest, rest = remembered[:16], remembered[16:]
         if xxhash.xxh3_128_digest(rest) != digest:
             return None
         line, _, joined = rest.partition(b"\n")
         try:
             head = json.loads(line)
-            if head["url"] != url:
+            if head["file"] != list(place):
                 return None
+            _, commit, name = place
             file = cls(RemoteFile(url, name, int(head["size"]), str(head["etag"]), commit), transport)
             for start, n_bytes in head["stretches"]:
                 file._keep(start, joined[:n_bytes])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from forensics.checkpoint.disk import INDEXES, SHARD, is_weights_name
@@ -16,6 +17,7 @@ from forensics.errors import CheckpointError, RemoteError
 from forensics.hub.address import Address, parse_address
 from forensics.hub.cache import TensorCache
 from forensics.hub.client import HubClient
+from forensics.hub.explain import CHECK_NETWORK
 from forensics.text import json_text
 
 WHOLE_TOKENIZER = "tokenizer.json"
@@ -50,6 +52,22 @@ class Listed:
         if self.git_oid is not None:
             return hashlib.sha1(b"blob %d\0" % len(raw) + raw, usedforsecurity=False).hexdigest() == self.git_oid
         return self.size in (None, len(raw))
+
+    def holds_file(self, path: Path) -> bool:
+        """Whether a file on this disk has the listed size and digest; it is read once, in pieces."""
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if self.size not in (None, size):
+                    return False
+                if self.sha256 is not None:
+                    return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+                if self.git_oid is None:
+                    return True
+                blob = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+                return hashlib.file_digest(file, lambda: blob).hexdigest() == self.git_oid
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +121,13 @@ def resolve(address: Address, client: HubClient, cache: TensorCache) -> Reposito
         return known
     if client.offline:
         return _held(address, commit, client)
-    info = client.model_info(repo, address.revision)
+    try:
+        info = client.model_info(repo, address.revision)
+    except RemoteError as error:
+        before = cache.commit_of(repo, revision)
+        if (error.hint or "").startswith(CHECK_NETWORK) and before and _remembered(cache, repo, before):
+            raise RemoteError(error.message, hint=f"{error.hint}; --offline takes what is in the cache") from None
+        raise
     if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha) or commit not in (None, info.sha):
         raise RemoteError(f"{address}: the Hub names no commit for it", hint="is HF_ENDPOINT a Hub?")
     files = {s.rfilename: _listed(s) for s in info.siblings or () if _is_inside(s.rfilename)}

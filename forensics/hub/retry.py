@@ -7,6 +7,7 @@ References:
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -72,11 +73,37 @@ class AgainError(Exception):
         self.why, self.wait_s, self.stalled = why, wait_s, stalled
 
 
+WORTH_A_LINE_S = 2.0
+"""A pause longer than this looks like a hang to who waits at the prompt."""
+
+
+class Pauses:
+    """Says that the Hub asks for a long pause: once, though every worker is asked."""
+
+    def __init__(self, patience: Patience, say: Callable[[str], object] | None) -> None:
+        self._clock, self._say = patience.clock, say
+        self._lock = threading.Lock()
+        self._until = float("-inf")
+
+    def begin(self, seconds: float) -> None:
+        """A pause begins; those within one that was told of are not told."""
+        if self._say is None or seconds <= WORTH_A_LINE_S:
+            return
+        with self._lock:
+            now = self._clock()
+            if now < self._until:
+                return
+            self._until = now + seconds
+        self._say(f"the Hub asks for a pause of {seconds:,.0f} s")
+
+
 class Attempts:
     """Counts the attempts at one range and waits between them."""
 
-    def __init__(self, name: str, patience: Patience, pause: Callable[[float], None]) -> None:
-        self._name, self._patience, self._pause = name, patience, pause
+    def __init__(
+        self, name: str, patience: Patience, pause: Callable[[float], None], pauses: Pauses | None = None
+    ) -> None:
+        self._name, self._patience, self._pause, self._pauses = name, patience, pause, pauses
         self._in_a_row = self._total = 0
 
     def failed(self, again: AgainError, *, progress: bool) -> None:
@@ -105,6 +132,8 @@ class Attempts:
                     f"{self._name}: {again.why} and asks for a pause of {again.wait_s:,.0f} s",
                     hint=f"run again after {until:%Y-%m-%d %H:%M} UTC; logged in, the limit is higher",
                 )
+            if self._pauses is not None:
+                self._pauses.begin(again.wait_s)
             wait_s += again.wait_s  # the jitter on top, so that the workers do not come back together
         self._pause(wait_s)
 

@@ -14,7 +14,7 @@ from forensics.hub.client import HubClient
 from forensics.hub.entry import write_whole
 from forensics.hub.explain import offline
 from forensics.hub.repository import Repository
-from forensics.hub.transfer import Transport
+from forensics.hub.transfer import RemoteFile, Transport
 
 MAX_SMALL_BYTES = 256 << 20
 """No config, index or tokenizer comes near; one that does is not downloaded."""
@@ -71,7 +71,11 @@ def _is_here(repository: Repository, name: str, client: HubClient) -> bool:
 
 def _download(repository: Repository, name: str, client: HubClient, transport: Transport) -> None:
     listed = repository.files[name]
-    file = transport.locate(client.url(repository.repo, repository.commit, name), name)
+    url, digest = client.url(repository.repo, repository.commit, name), listed.sha256 or listed.git_oid
+    if listed.size is not None and digest:  # all is known that a HEAD request would tell
+        file = RemoteFile(url, name, listed.size, "", repository.commit)
+    else:
+        file = transport.locate(url, name)
     if file.size != listed.size if listed.size is not None else file.size > MAX_SMALL_BYTES:
         said = f"{listed.size:,} are listed" if listed.size is not None else f"expected under {MAX_SMALL_BYTES:,}"
         raise RemoteError(f"{name}: has {file.size:,} bytes, {said}", hint="run again later")

@@ -17,9 +17,10 @@ from typing import TypeAlias
 from forensics.errors import CheckpointError, RemoteError, SourceError
 from forensics.hub.answers import RemoteFile
 from forensics.hub.exchange import Flight, HaltedError, Line
-from forensics.hub.explain import explain, host
+from forensics.hub.explain import host
+from forensics.hub.headers import request_headers
 from forensics.hub.reader import Reader, Write
-from forensics.hub.retry import AgainError, Attempts, Patience
+from forensics.hub.retry import AgainError, Attempts, Patience, Pauses
 
 __all__ = ["Patience", "Range", "RemoteFile", "Transport", "Write"]
 
@@ -45,6 +46,7 @@ class Transport:
         max_workers: int = 4,
         patience: Patience | None = None,
         progress: Callable[[int], object] | None = None,
+        say: Callable[[str], object] | None = None,
     ) -> None:
         """Prepares; asks nothing of the network.
 
@@ -54,29 +56,24 @@ class Transport:
             max_workers: ranges in flight at once.
             patience: time-outs and retries.
             progress: called with the number of new bytes, from one thread at a time.
+            say: is told of long pauses.
 
         Raises:
             RemoteError: a login is asked for and there is none, or the token cannot be sent, or the endpoint is no
                 web address.
         """
         from huggingface_hub import constants
-        from huggingface_hub.errors import LocalTokenNotFoundError
-        from huggingface_hub.utils import build_hf_headers
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self._max_workers = max_workers
         self._patience = patience or Patience()
         self._progress = progress
+        self._pauses = Pauses(self._patience, say)
         self._lock = threading.Lock()
         self._flights: set[Flight] = set()
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", self.endpoint) or host(self.endpoint) == "the address":
             raise RemoteError("the Hub's endpoint is not a web address", hint="set HF_ENDPOINT, or unset it")
-        try:
-            headers = build_hf_headers(token=token, library_name="forensics")
-        except LocalTokenNotFoundError as error:
-            raise explain(error, host(self.endpoint)) from None
-        if not re.fullmatch(r"[!-~ ]*", headers.get("authorization", "")):
-            raise RemoteError("the token holds a character that no token has", hint="set HF_TOKEN anew")
+        headers = request_headers(token, host(self.endpoint))
         self._reader = Reader(Line(self.endpoint, headers, self._patience), self._patience.now)
         self.notes = self._reader.notes
 
@@ -111,7 +108,7 @@ class Transport:
         if pinned is None:
             raise SourceError(f"{name}: its address names no commit", hint="resolve the revision first")
         with self._flight() as flight:
-            attempts = Attempts(name, self._patience, flight.pause)
+            attempts = Attempts(name, self._patience, flight.pause, self._pauses)
             while True:
                 try:
                     return self._reader.locate(url, name, pinned[1], flight)
@@ -195,7 +192,7 @@ class Transport:
                 with self._lock:
                     self._progress(len(piece))
 
-        attempts = Attempts(file.name, self._patience, flight.pause)
+        attempts = Attempts(file.name, self._patience, flight.pause, self._pauses)
         while at < stop:
             before = at
             try:

@@ -206,8 +206,8 @@ def _caveats(scan: Scan) -> Iterator[str]:
             yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens."
     if scan.checkpoint.source.kind == "hub":
         yield (
-            "Of the weights only these tensors were fetched: a part cannot be held against its file's published "
-            "SHA-256. The digests of the tensors themselves are above."
+            "A tensor that was fetched alone cannot be held against its file's published SHA-256; a file that was "
+            "in huggingface_hub's cache was, whole. The digests of the tensors themselves are above."
         )
     for note in scan.notes:
         yield plain(note[:1].upper() + note[1:]) + "."

@@ -90,9 +90,7 @@ class Census:
         """The shortest text found whose encoding holds the token; None if there is none or it is not known."""
         if self.state[token_id] != REACHABLE:
             return None
-        piece = self.vocabulary.pieces[token_id]
-        own = piece if isinstance(piece, str) and token_id in self.vocabulary.literal else None
-        return self.witnesses.get(token_id) or own or self.vocabulary.text(token_id)
+        return self.witnesses.get(token_id) or self.vocabulary.text(token_id)
 
     def row(self, token_id: int) -> dict[str, Any]:
         """Everything about one id.

@@ -61,6 +61,20 @@ class Encoder:
         return bool(self.document["model"].get("ignore_merges"))
 
     @property
+    def marks_words(self) -> bool:
+        """True if pieces hold a mark of a word's end or continuation, so that their spelling is not their text."""
+        model = self.document["model"]
+        return bool(model.get("end_of_word_suffix") or model.get("continuing_subword_prefix"))
+
+    @property
+    def drops_letters(self) -> bool:
+        """True if BPE leaves out what it does not know, so that letters apart in the text may be merged."""
+        model = self.document["model"]
+        if self.kind != "BPE" or model.get("unk_token") or model.get("byte_fallback"):
+            return False
+        return self._alphabet is None or not self._alphabet.keys() <= model["vocab"].keys()
+
+    @property
     def merge_ranks(self) -> Mapping[tuple[str, str], int]:
         """The place of each pair in the order of merges; empty for a model that does not merge."""
         if self._ranks is None:
@@ -92,7 +106,10 @@ class Encoder:
     def splits_locally(self) -> bool:
         """True if where the pre-tokeniser splits depends on nothing but the characters on both sides."""
         step = self.document.get("pre_tokenizer") or {}
-        return {inner.get("type") for inner in step.get("pretokenizers") or [step]} <= _LOCAL
+        steps = step.get("pretokenizers") or [step]
+        # The other behaviours join characters of the kind, or leave them with a neighbour.
+        alone = all(inner.get("behavior", "Isolated") in ("Isolated", "Removed") for inner in steps)
+        return alone and {inner.get("type") for inner in steps} <= _LOCAL
 
     def words(self, text: str) -> list[bytes]:
         """The words that the pre-tokeniser makes of a normalised text."""

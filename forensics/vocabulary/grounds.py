@@ -94,10 +94,23 @@ def _interception(case: Case, encoder: Encoder, added: Mapping[str, int]) -> Gro
     inside = [text for text, i in added.items() if i in case.ids and i != case.token_id and text in case.text]
     if not inside or not case.whole:
         return None
-    flags = {token["content"]: token for token in encoder.document.get("added_tokens") or ()}
-    always = any(not flags.get(text, {}).get("single_word", True) for text in inside)
+    always = any(_always_taken(text, encoder) for text in inside)
     detail = f"{literal(inside[0], 60)} ({added[inside[0]]}) in it is taken first"
     return Ground("added token", detail, proved=always, tried=case.tried)
+
+
+def _always_taken(text: str, encoder: Encoder) -> bool:
+    """Whether an added token is found wherever its text is after the normaliser."""
+    tokens = {token["content"]: token for token in encoder.document.get("added_tokens") or ()}
+    flags = tokens.get(text)
+    if (
+        encoder.drops_letters or flags is None or flags.get("single_word", True) or " " in text
+    ):  # a typed U+2581 may stand for the space
+        return False
+    if encoder.document.get("normalizer") and not (flags.get("normalized") and encoder.normalised(text) == text):
+        return False  # other letters become its text after it was looked for
+    # A match that is refused for not being a word still uses up its characters.
+    return not any(token.get("single_word") and set(content) & set(text) for content, token in tokens.items())
 
 
 def _rewriting(case: Case, encoder: Encoder) -> Ground | None:
@@ -108,7 +121,10 @@ def _rewriting(case: Case, encoder: Encoder) -> Ground | None:
         return None
     detail = f"the normaliser makes {literal(text, 60)} into {literal(written, 60)}"
     step = encoder.document.get("normalizer") or {}
-    return Ground("normaliser", detail, proved=step.get("type") in _LASTING, tried=case.tried)
+    # Each pass of BertNormalizer sets more spaces around ideographs.
+    lasting = step.get("type") in _LASTING and not encoder.drops_letters
+    lasting = lasting and not (step.get("handle_chinese_chars") and " " in text)
+    return Ground("normaliser", detail, proved=lasting, tried=case.tried)
 
 
 def _split(case: Case, encoder: Encoder) -> Ground | None:
@@ -125,7 +141,8 @@ def _split(case: Case, encoder: Encoder) -> Ground | None:
     if not cuts:
         return None
     shown = " | ".join(literal(word.decode(errors="forensics_hex"), 40) for word in words[:6])
-    proved = encoder.splits_locally or (not case.assembled and encoder.kind == "BPE" and not encoder.whole_words)
+    local = encoder.splits_locally and "\u2581" not in case.piece  # which is a space in the text, but may be typed
+    proved = local or (not case.assembled and encoder.kind == "BPE" and not encoder.whole_words)
     more = "; the merges would not make it either" if not case.assembled else ""
     where = _sides(raw, cuts[0]) if shift >= 0 else ""
     return Ground("pre-tokeniser", f"split into {shown}{more}", where, proved, case.tried)
@@ -143,7 +160,7 @@ def _preference(case: Case, encoder: Encoder, vocabulary: Vocabulary) -> Ground:
         proved = encoder.kind == "Unigram" and encoder.is_worse(case.piece)
         return Ground("segmentation", f"{shown} is preferred", proved=proved, tried=case.tried)
     if category_of(vocabulary, case.token_id) == "byte" and vocabulary.spelling == "sentencepiece":
-        has_own = case.text.replace(" ", "\u2581") in vocabulary.pieces
+        has_own = case.whole and not encoder.marks_words and case.text.replace(" ", "\u2581") in vocabulary.pieces
         detail = f"bytes stand for characters without a piece, and here is {shown}"
         return Ground("merges", detail, proved=has_own, tried=case.tried)
     if case.assembled:

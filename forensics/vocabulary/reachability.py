@@ -49,7 +49,7 @@ class Reachability:
     Attributes:
         state: REACHABLE, UNREACHABLE or UNKNOWN, of each id.
         alone: ids that their own text gives and nothing else: the round trip holds.
-        witnesses: of reachable ids, where it is not the token's own text.
+        witnesses: of reachable ids, where it is not what ``Vocabulary.text`` gives.
         re_encoded: what the own text gives, where it is not the id.
         grounds: of unreachable ids.
         left_out: ids beyond the SEARCHED that other texts were tried for; their state is unknown.
@@ -94,6 +94,8 @@ def find_reachable(
 def _no_text(vocabulary: Vocabulary, token_id: int) -> Ground | None:
     """The ground of an id that has no piece, or bytes that are in no text."""
     raw = vocabulary.raw_bytes(token_id)
+    if token_id in vocabulary.literal:  # found by its name, even if that is how a byte is written
+        raw = (vocabulary.spelled(token_id) or "").encode(errors="surrogatepass")
     if raw is None:
         return Ground("no piece", "the tokenizer has no such token", proved=True)
     never = sorted(set(raw) - used_bytes())
@@ -116,9 +118,9 @@ class _Search:
 
     def round_trip(self) -> None:
         own = [(i, text) for i in self._open() if (text := self.texts[i])]
-        for (i, _), ids in zip(own, self._encode(own), strict=True):
+        for (i, text), ids in zip(own, self._encode(own), strict=True):
             if i in ids:
-                self._settle(i, None)
+                self._settle(i, text)
             if ids == [i]:
                 self.found.alone.add(i)
             else:
@@ -133,6 +135,7 @@ class _Search:
         self.found.left_out.update(self._open()[SEARCHED:])
 
     def contexts(self) -> None:
+        self._in_other_letters()
         self.assembled = self._assembled()
         letters: dict[str, list[str]] = {}
         for character in sorted(self.single):
@@ -177,6 +180,15 @@ class _Search:
         open_ids = (i for i, state in enumerate(self.found.state) if state == UNKNOWN and i not in left_out)
         return [i for i in open_ids if len(self.vocabulary.raw_bytes(i) or b"") <= LONGEST_TEXT]
 
+    def _in_other_letters(self) -> None:
+        """Texts that no added token is found in, but that come to the token's own; a typed U+2581 is no space."""
+        for change in (str.upper, str.title):
+            own = [(i, text, change(text)) for i in self._open() if (text := self.texts[i])]
+            normalised = self.encoder.normalised
+            self._try((i, other) for i, text, other in own if other != text and normalised(other) == normalised(text))
+        typed = [(i, self.vocabulary.spelled(i) or "") for i in self._open()]
+        self._try((i, piece) for i, piece in typed if "\u2581" in piece and piece != self.texts[i])
+
     def _in_context(
         self,
         contexts: Callable[[Sequence[str]], Iterator[tuple[str, str]]],
@@ -202,9 +214,9 @@ class _Search:
             if self.found.state[i] == UNKNOWN and i in ids:
                 self._settle(i, text)
 
-    def _settle(self, i: int, witness: str | None) -> None:
+    def _settle(self, i: int, witness: str) -> None:
         self.found.state[i] = REACHABLE
-        if witness is not None:
+        if witness != self.vocabulary.text(i):
             self.found.witnesses[i] = witness
 
     def _encode(self, pairs: Sequence[tuple[int, str]]) -> Iterator[list[int]]:
@@ -216,7 +228,7 @@ class _Search:
         """Whether the model makes each piece of its own spelling; taken for true where that is no test."""
         ids = self._open()
         model = self.encoder.document["model"]
-        if self.encoder.kind not in ("BPE", "Unigram") or model.get("end_of_word_suffix"):
+        if self.encoder.kind not in ("BPE", "Unigram") or self.encoder.marks_words:
             return dict.fromkeys(ids, True)
         pieces = [self.vocabulary.spelled(i) or "" for i in ids]
         made = dict(zip(ids, self.encoder.assembled(pieces), strict=True))

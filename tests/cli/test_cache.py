@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from forensics.errors import OutputError
+from forensics.errors import OutputError, SourceError
 from forensics.hub import partial
 from forensics.hub.cache import TensorCache
 from forensics.hub.entry import EntryFiles
@@ -136,7 +136,6 @@ def test_clear_asks_on_a_terminal(cache, monkeypatch, answer, is_left):
         (("org/model",), "1 entry", [".journal", ".partial"]),
         (("org/other",), "1 entry", [".json", ".safetensors"]),
         (("org/model", "--partial"), "0 entries", [".journal", ".json", ".partial", ".safetensors"]),
-        (("org/none",), "0 entries", [".journal", ".json", ".partial", ".safetensors"]),
     ],
 )
 def test_clear_removes_what_is_named(cache, arguments, removed, left):
@@ -144,6 +143,42 @@ def test_clear_removes_what_is_named(cache, arguments, removed, left):
     assert result.exit_code == 0 and result.stdout == ""
     assert f"{removed} removed" in result.stderr
     assert sorted(p.suffix for p in cache.folder.rglob("*") if p.is_file()) == left
+
+
+@pytest.mark.parametrize("name", ["org/none", "hf:org/none", "none"])
+def test_clear_of_a_model_that_is_not_there(cache, name):
+    result = run("clear", name)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"nothing of {name.removeprefix('hf:')} is in the cache" in result.stderr and finished(cache).exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["org/model/x", "../model", "org/model@main", "org/model:a.gguf", "https://host/org/model"]
+)
+def test_clear_of_what_is_no_model(cache, name):
+    result = run("clear", name, "--yes")
+    assert isinstance(result.exception, SourceError) and result.exception.exit_code == 3
+    assert finished(cache).exists()
+
+
+def test_clear_takes_a_name_as_scan_does(cache):
+    assert "1 entry removed" in run("clear", "hf:org/model", "--yes").stderr
+
+
+def test_clear_leaves_what_another_program_keeps_there(cache):
+    """FORENSICS_CACHE may be huggingface_hub's own folder."""
+    folder = cache.repo_folder("org/model")
+    theirs = [folder / "blobs" / "a", folder / "snapshots" / COMMIT / "config.json", folder / "refs" / "main"]
+    theirs += [folder / "refs" / "pr" / "1", folder / COMMIT / "mine.txt", folder / COMMIT / "listing.json.bak"]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("theirs")
+    cache.remember_revision("org/model", "main", COMMIT)
+    ours = [folder / COMMIT / "listing.json", folder / COMMIT / f"m.safetensors-{'0' * 32}.head"]
+    for path in ours:
+        path.write_text("ours")
+    run("clear", "--yes")
+    assert {p for p in folder.rglob("*") if p.is_file()} == set(theirs)
 
 
 def test_clear_says_what_it_leaves(cache):

@@ -86,6 +86,28 @@ def test_offline_with_the_server_gone(folder, tmp_path):
     with LoopbackHub([Repo.from_folder("org/name", folder)]) as hub:
         first = run(tmp_path, hub.endpoint, *SCAN)
     assert run(tmp_path, hub.endpoint, *SCAN, "--offline")[:2] == first[:2] == (0, first[1])
+    assert run(tmp_path, "http://mirror.invalid", *SCAN, "--offline")[:2] == first[:2]
+
+
+def test_nothing_is_asked_but_for_the_model(hub, tmp_path):
+    assert run(tmp_path, hub.endpoint, *SCAN)[0] == 0
+    assert all("org/name" in r.path or "/" not in r.path for r in hub.requests)
+    assert not [r.path for r in hub.requests if "harness" in r.path]
+    hub.requests.clear()
+    assert run(tmp_path, hub.endpoint, *SCAN, "--offline", HF_TOKEN=SECRET)[0] == 0
+    assert hub.requests == []
+
+
+def test_a_password_in_the_endpoint_is_kept_nowhere(folder, tmp_path):
+    with LoopbackHub([Repo.from_folder("org/name", folder, gated=True)]) as hub:
+        endpoint = hub.endpoint.replace("://", "://user:SECRETpw@")
+        code, out, err = run(tmp_path, endpoint, *SCAN)
+        assert code == 4 and f"accept it on {hub.endpoint}/org/name" in err and "SECRETpw" not in out + err
+        hub.repos["org/name"].gated = False
+        code, out, err = run(tmp_path, endpoint, *SCAN)
+    assert code == 0 and "SECRETpw" not in out + err
+    held = [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+    assert any(p.suffix == ".head" for p in held) and not any(b"SECRETpw" in p.read_bytes() for p in held)
 
 
 def test_out_of_reach(tmp_path):
@@ -103,6 +125,8 @@ def test_out_of_reach(tmp_path):
         ("org/name:missing.gguf", 3, "no such file in the repository"),
         ("org/name@main@main", 3, ""),
         ("hf:", 3, ""),
+        ("https://huggingface.co/org/name", 3, "https://huggingface.co/org/name: not a model's name"),
+        ("org/name/", 3, "hint: name a model as org/name"),
     ],
 )
 def test_what_is_not_there(hub, tmp_path, source, code, text):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from forensics.hub.client import HubOptions
+from forensics.hub.client import HubOptions, Watch
 from forensics.sources import open_checkpoint
 from tests.hub.loopback import LoopbackHub, Repo
 
@@ -76,6 +76,16 @@ def gguf_file(path, *, n_tokens=ROWS):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+class Listener(Watch):
+    """Keeps what was said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
 
 
 def options(hub, place, **more):

@@ -3,6 +3,7 @@
 import json
 import re
 from functools import partial as bind
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from tests.hub.models import (
     E_IN,
     E_OUT,
     ROWS,
+    Listener,
     beside,
     gguf_file,
     layers,
@@ -44,6 +46,7 @@ from tests.hub.models import (
 pytestmark = pytest.mark.usefixtures("alarm", "fresh_client")
 
 N = ROWS * DIM * 2
+WEIGHTS = "model.safetensors"
 SAME = {"shared.weight": matrix(), "encoder.embed_tokens.weight": matrix(), "decoder.embed_tokens.weight": matrix()}
 
 
@@ -219,8 +222,9 @@ def test_revisions(tmp_path, revision):
         assert opened(hub, tmp_path, f"org/name@{name}", offline=True).source.revision == commit
 
 
-@pytest.mark.parametrize("method", ["HEAD", "GET"])
-@pytest.mark.parametrize("path", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    ("path", "method"), [(p, "GET") for p in ("config.json", "tokenizer.json", WEIGHTS)] + [(WEIGHTS, "HEAD")]
+)
 def test_main_that_moves_between_two_requests(tmp_path, path, method):
     single(tmp_path / "old", {E_IN: matrix(seed=1)})
     single(tmp_path / "new", {E_IN: matrix(seed=2)}, tokens=5)
@@ -385,9 +389,13 @@ GATED = {"gated": True, "readers": frozenset({"hf_reader"})}
     ("flags", "asked", "text"),
     [
         (GATED, "org/name", "org/name.*its licence must be accepted.*accept it on http.*/org/name, then run `hf auth"),
-        ({"private": True}, "org/name", "there is no such model, or it is private and you are not logged in"),
+        (
+            {"private": True},
+            "org/name",
+            "there is no such model, or (it is private and you are not logged in|your token may not see it)",
+        ),
         ({"disabled": True}, "org/name", "the Hub has disabled access to it"),
-        ({}, "org/other", "there is no such model, or it is private"),
+        ({}, "org/other", "there is no such model, or (it is private|your token)"),
         ({}, "org/name@v9", "there is no revision v9"),
         ({}, "org/name@" + "0" * 40, "there is no revision 0000"),
     ],
@@ -438,3 +446,39 @@ def test_a_config_of_too_deep_a_nesting_is_passed_over(tmp_path):
         found = opened(hub, tmp_path)
     assert found.config == {}
     assert any(re.match(r"config not used: .*nested too deeply", note) for note in found.notes)
+
+
+def test_a_whole_file_of_the_hubs_cache_is_held_against_the_listing(tmp_path):
+    single(tmp_path / "model", {E_IN: matrix(), **layers()})
+    right = stored(open_checkpoint(tmp_path / "model"))
+    with serve(tmp_path / "model") as hub:
+        known = {"cache_dir": tmp_path / "hub", "endpoint": hub.endpoint, "token": False}
+        path = Path(hf_hub_download("org/name", "model.safetensors", **known)).resolve()
+        raw, said = path.read_bytes(), Listener()
+        assert stored(opened(hub, tmp_path / "none", hub_cache=tmp_path / "hub", watch=said)) == right
+        assert said.said == [] and not list((tmp_path / "none").rglob("*.safetensors"))
+        for i, damaged in enumerate((raw[:-1] + bytes([raw[-1] ^ 1]), raw[:-1])):
+            path.write_bytes(damaged)
+            said = Listener()
+            found = opened(hub, tmp_path / str(i), hub_cache=tmp_path / "hub", watch=said)
+            assert stored(found) == right and found.notes == ()
+            assert said.said == ["model.safetensors in huggingface_hub's cache is not as listed: not used"]
+
+
+def test_a_token_that_cannot_be_sent_is_known_before_anything_is_asked(tmp_path):
+    single(tmp_path / "model", {E_IN: matrix()})
+    with serve(tmp_path / "model") as hub:
+        with pytest.raises(RemoteError, match="the token holds a character that no token has"):
+            opened(hub, tmp_path, token="hf_\u00e9")
+        assert hub.requests == []
+
+
+def test_out_of_reach_and_yet_in_the_cache(tmp_path, hasty):
+    single(tmp_path / "model", {E_IN: matrix()})
+    with serve(tmp_path / "model") as hub:
+        opened(hub, tmp_path)
+    with pytest.raises(RemoteError, match="--offline takes what is in the cache"):
+        opened(hub, tmp_path, patience=hasty)
+    with pytest.raises(RemoteError) as caught:
+        opened(hub, tmp_path / "other", patience=hasty)
+    assert "--offline" not in str(caught.value)

@@ -9,10 +9,11 @@ from forensics.errors import CheckpointError, ForensicsError, RemoteError
 from forensics.hub import partial
 from forensics.hub.cache import TensorCache
 from forensics.hub.client import HubOptions
+from forensics.hub.entry import Manifest
 from forensics.hub.inventory import fault, list_entries
 from forensics.sources import open_checkpoint
 from tests.hub.loopback import Fault
-from tests.hub.models import E_IN, layers, matrix, opened, serve, single, stored
+from tests.hub.models import E_IN, Listener, layers, matrix, opened, serve, single, stored
 
 pytestmark = pytest.mark.usefixtures("alarm", "fresh_client")
 
@@ -55,7 +56,6 @@ KINDS = [
 # Which request goes wrong: of what, by which method, where, and how many of its kind go well before.
 PLACES = {
     "listing": (LISTING, "GET", "hub", 0),
-    "config, asked for": ("config.json", "HEAD", "hub", 0),
     "config": ("config.json", "GET", "hub", 0),
     "tokenizer": ("tokenizer.json", "GET", "hub", 0),
     "weights, asked for": (WEIGHTS, "HEAD", "hub", 0),
@@ -217,10 +217,14 @@ def test_a_damaged_tensor_is_fetched_anew_and_that_is_said(model, right, tmp_pat
         path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
         with pytest.raises(CheckpointError, match="the cached tensor is damaged.*run again without --offline"):
             opened(hub, tmp_path, offline=True)
-        found = opened(hub, tmp_path, patience=hasty)
+        first, second = Listener(), Listener()
+        found = opened(hub, tmp_path, patience=hasty, watch=first)
         assert stored(found) == right
-        assert any("was damaged and is fetched anew" in note for note in found.notes)
-        assert not any("damaged" in note for note in opened(hub, tmp_path, patience=hasty).notes)
+        assert any("was damaged and is fetched anew" in text for text in first.said)
+        again = opened(hub, tmp_path, patience=hasty, watch=second)
+        assert second.said == [] and again.notes == found.notes == ()  # the same input, the same results
+        (entry,) = list_entries(TensorCache(tmp_path / "cache"))
+        assert any("was damaged" in note for note in Manifest.read(entry.files.manifest).notes)
 
 
 def test_the_token_of_a_private_model_goes_to_the_hub_alone(model, right, tmp_path, hasty):

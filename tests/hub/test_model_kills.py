@@ -8,6 +8,7 @@ import pytest
 
 from forensics.hub import partial
 from forensics.hub.cache import TensorCache
+from forensics.hub.entry import Manifest
 from forensics.hub.inventory import fault, list_entries
 from forensics.sources import open_checkpoint
 from tests.hub.command import started, wait_for
@@ -89,7 +90,9 @@ def test_an_interrupt(small, tmp_path, monkeypatch):
         note, said, *hint = filter(None, err.splitlines())  # click ends the terminal's line
         assert note.startswith("note: fetching") and said == "error: interrupted" and len(hint) <= 1
         found = finish(hub, tmp_path, small, chunks(hub))
-        assert any(note.startswith("resumed: ") for note in found.notes)
+        (entry,) = list_entries(TensorCache(tmp_path / "cache"))
+        assert any(note.startswith("resumed: ") for note in Manifest.read(entry.files.manifest).notes)
+        assert found.notes == ()
 
 
 def test_two_processes_at_once(small, tmp_path):

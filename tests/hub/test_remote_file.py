@@ -55,7 +55,7 @@ def test_any_reads_give_the_file(name, reads):
     for offset, n_bytes in reads[-1:]:
         assert file.read_at(offset, n_bytes) == DATA[offset : offset + n_bytes]
     assert len(line.asked) == n
-    again = RemoteBytes.recall(file.to_bytes(), file.file.url, name, COMMIT, None)
+    again = RemoteBytes.recall(file.to_bytes("org/name"), file.file.url, ("org/name", COMMIT, name), None)
     assert again.is_recalled and not again.is_new and again.file == file.file
     for start, stop in line.asked:
         assert again.read_at(start, stop - start) == DATA[start:stop]
@@ -71,7 +71,7 @@ def test_safetensors_reads_are_exact_and_others_are_of_blocks():
 def test_what_is_not_held_is_not_asked_for_offline():
     file, _ = remote("a.bin")
     file.read_at(0, 10)
-    again = RemoteBytes.recall(file.to_bytes(), URL + "a.bin", "a.bin", COMMIT, None)
+    again = RemoteBytes.recall(file.to_bytes("org/name"), URL + "a.bin", ("org/name", COMMIT, "a.bin"), None)
     assert again.read_at(3, 5) == DATA[3:8]
     with pytest.raises(RemoteError, match="a.bin: offline mode is on and this is not in the cache"):
         again.read_at(1000, 5)
@@ -81,16 +81,28 @@ def test_what_is_not_held_is_not_asked_for_offline():
 def test_a_damaged_memory_is_no_memory(at, change):
     file, line = remote("a.bin")
     file.read_at(100, 10)
-    raw = bytearray(file.to_bytes())
+    raw = bytearray(file.to_bytes("org/name"))
     raw[at % len(raw)] ^= change
-    assert RemoteBytes.recall(bytes(raw), URL + "a.bin", "a.bin", COMMIT, line) is None
+    assert RemoteBytes.recall(bytes(raw), URL + "a.bin", ("org/name", COMMIT, "a.bin"), line) is None
 
 
 @pytest.mark.parametrize("raw", [b"", b"x", b"x" * 16, b"x" * 40])
 def test_what_was_never_a_memory(raw):
-    assert RemoteBytes.recall(raw, URL, "a", COMMIT, None) is None
+    assert RemoteBytes.recall(raw, URL, ("org/name", COMMIT, "a"), None) is None
 
 
 def test_a_memory_of_another_file():
     file, line = remote("a.bin")
-    assert RemoteBytes.recall(file.to_bytes(), URL + "b.bin", "b.bin", COMMIT, line) is None
+    raw, mine = file.to_bytes("org/name"), ("org/name", COMMIT, "a.bin")
+    assert RemoteBytes.recall(raw, URL + "a.bin", mine, line)
+    for other in (("org/name", COMMIT, "b.bin"), ("org/other", COMMIT, "a.bin"), ("org/name", "1" * 40, "a.bin")):
+        assert RemoteBytes.recall(raw, URL + "a.bin", other, line) is None
+
+
+def test_a_memory_holds_at_every_endpoint_and_names_none():
+    file, _ = remote("a.bin")
+    file.read_at(0, 10)
+    raw = file.to_bytes("org/name")
+    assert b"http" not in raw
+    again = RemoteBytes.recall(raw, "https://mirror/a.bin", ("org/name", COMMIT, "a.bin"), None)
+    assert again.file.url == "https://mirror/a.bin" and again.read_at(0, 10) == DATA[:10]

@@ -208,19 +208,20 @@ def test_a_small_file_that_is_not_small(tmp_path, hasty, monkeypatch):
 
 def test_a_small_file_larger_than_listed_is_not_read(tmp_path, hasty, monkeypatch):
     monkeypatch.setattr(small_files, "MAX_SMALL_BYTES", 7)
-    texts = {5: "has 8 bytes, 5 are listed", None: "has 8 bytes, expected under 7"}
+    texts = {5: r"bytes 0-4/5, found bytes 0-4/8", None: "has 8 bytes, expected under 7"}
     for size, text in texts.items():
         with listing(lambda listed, size=size: listed["siblings"][0].update(size=size)) as hub:
             repository, client = resolved(hub, tmp_path / str(size), hasty)
             with pytest.raises(RemoteError, match=text):
                 fetched(hub, tmp_path / str(size), hasty, repository, client)
-            assert [r.method for r in hub.asked("config.json")] == ["HEAD"]
+            assert [r.method for r in hub.asked("config.json")] == ["GET" if size else "HEAD"]
 
 
 def test_a_small_file_damaged_in_the_hubs_cache(tmp_path, hasty):
     with listing(lambda _: None) as hub:
         repository, client = resolved(hub, tmp_path, hasty)
         folder, notes = fetched(hub, tmp_path, hasty, repository, client)
+        assert [r.method for r in hub.asked("config.json")] == ["GET"]  # size and digest are listed
         assert json.loads((folder / "config.json").read_text()) == {"a": 1} and notes == []
         (folder / "config.json").write_bytes(b'{"a": 2}')
         offline = HubClient(options(hub, tmp_path, offline=True))

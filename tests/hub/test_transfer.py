@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from forensics.errors import CheckpointError, ForensicsError, OutputError, RemoteError, SourceError
 from forensics.hub.explain import explain
-from forensics.hub.retry import LONGEST_PAUSE_S, Patience, retry_after
+from forensics.hub.retry import LONGEST_PAUSE_S, AgainError, Attempts, Patience, Pauses, retry_after
 from forensics.hub.transfer import RemoteFile, Transport
 from tests.hub.conftest import TOKEN
 from tests.hub.loopback import Fault, LoopbackHub, Repo
@@ -436,7 +436,7 @@ def test_backoff_is_jittered_in_full_and_bounded(failures, draw):
 GATED = (
     "org/name: its licence must be accepted before its files can be read; accept it on {page}, then run `hf auth login`"
 )
-MISSING = "org/name: there is no such model, or it is private and you are not logged in; check the name"
+MISSING = "org/name: there is no such model, or {why}; check the name"
 
 
 def closed(**flags):
@@ -458,7 +458,8 @@ def test_every_door_says_the_same(repo, message, token, steady, tmp_path):
     """Our own requests and the exceptions of huggingface_hub, anonymous and logged in."""
     with LoopbackHub([repo]) as hub:
         url = f"{hub.endpoint}/org/name/resolve/{repo.main}/config.json"
-        message = message.format(page=f"{hub.endpoint}/org/name")
+        why = "your token may not see it" if token else "it is private and you are not logged in"
+        message = message.format(page=f"{hub.endpoint}/org/name", why=why)
         with pytest.raises(RemoteError) as caught:
             Transport(endpoint=hub.endpoint, token=token, patience=steady).locate(url, "config.json")
         assert str(caught.value).startswith(message)
@@ -495,7 +496,11 @@ def test_a_token_that_is_refused(hub, transport):
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(403, "your token may not read it"), (429, "too many requests"), (500, "answered with status 500")],
+    [
+        (403, "it may not be read, and you are not logged in"),
+        (429, "too many requests"),
+        (500, "answered with status 500"),
+    ],
 )
 def test_statuses_without_a_code(hub, status, words):
     hub.faults.append(Fault("status", method="any", times=None, after=status))
@@ -503,6 +508,20 @@ def test_statuses_without_a_code(hub, status, words):
         HfApi(endpoint=hub.endpoint, token=False).model_info("org/name")
     assert words in explain(raised.value, "org/name").message
     assert words in explain(raised.value.response, "org/name").message
+    assert ("a proxy may be in the way" in explain(raised.value, "org/name").hint) == (status == 403)
+
+
+def test_a_refusal_of_the_token_that_was_sent(hub, transport):
+    hub.faults.append(Fault("status", method="any", times=None, after=403, headers=(("X-Request-Id", "1"),)))
+    with pytest.raises(RemoteError, match="org/name: your token may not read it; with another token") as caught:
+        transport.locate(hub.url("org/name", "config.json"), "config.json")
+    assert "proxy" not in caught.value.hint
+
+
+def test_an_endpoint_s_password_is_not_shown():
+    answer = httpx2.Response(401, headers={"X-Error-Code": "GatedRepo"})
+    said = str(explain(answer, "org/name", endpoint="http://user:pw@host:80/hub"))
+    assert "accept it on http://host:80/hub/org/name," in said and "pw" not in said
 
 
 def test_a_hub_that_is_not_there(tmp_path, monkeypatch):
@@ -535,3 +554,15 @@ def test_an_explained_error_stays_as_it_is():
     assert explain(error, "org/name") is error
     assert json.dumps(str(error)) == '"said before; do"'
     assert issubclass(RemoteError, ForensicsError)
+
+
+def test_a_long_pause_is_said_once_for_all_workers():
+    now, said = [0.0], []
+    patience = Patience(clock=lambda: now[0])
+    pauses = Pauses(patience, said.append)
+    for wait_s in (1.5, 30, 30, None):
+        Attempts("m", patience, lambda _: None, pauses).failed(AgainError("status 429", wait_s), progress=False)
+    assert said == ["the Hub asks for a pause of 30 s"]
+    now[0] = 31.0
+    Attempts("m", patience, lambda _: None, pauses).failed(AgainError("status 429", 12), progress=False)
+    assert said[1:] == ["the Hub asks for a pause of 12 s"]

@@ -88,7 +88,7 @@ def id_of(census, raw):
         (THAI, "pre-tokeniser", False, "split into"),
         ("abc", "merges", True, 'merge 0 joins "b" and "c" first'),
         ("xyz", "merges", True, "no merges make it"),
-        ("SPx", "added token", True, '"SP"'),
+        ("SPx", "added token", False, '"SP"'),
         (b"\xc0", "bytes", True, "<0xC0>"),
         (b"a\x80", "bytes", True, "in this order"),
         (b"\xed\xa0", "bytes", True, "in this order"),
@@ -454,3 +454,91 @@ def test_without_a_tokenizer_nothing_is_said_of_any_token():
     census = take_census(None, 5)
     assert not any(census.mask(name).any() for name in MASKS)
     assert census.to_dict()["counts"] == [] and (census.state == -1).all()
+
+
+# Proofs and witnesses that brute force refuted once
+
+
+def flat(model, normalizer=None, pre=None, added=()):
+    """A document of any model; added tokens as (content, id, flags)."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    tokens = [{"id": i, "content": text, **flags, **(more or {})} for text, i, more in added]
+    return {
+        "version": "1.0", "normalizer": normalizer, "pre_tokenizer": pre, "added_tokens": tokens, "model": model,
+    }  # fmt: skip
+
+
+def wordpiece(*pieces):
+    vocab = {piece: i for i, piece in enumerate(("[UNK]", *pieces))}
+    mark = {"unk_token": "[UNK]", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    return {"type": "WordPiece", "vocab": vocab, **mark}
+
+
+def bpe(pieces, merges, **more):
+    return {"type": "BPE", "vocab": {piece: i for i, piece in enumerate(pieces)}, "merges": merges, **more}
+
+
+BERT_NORMALIZER = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None}
+CONTIGUOUS = {"type": "Punctuation", "behavior": "Contiguous"}
+SPLIT_SPACES = {"type": "WhitespaceSplit"}
+LOWER = {"type": "Lowercase"}
+LONE = ["<unk>", "a", *(f"<0x{b:02X}>" for b in range(256))]
+MARK = {"continuing_subword_prefix": "##"}
+FALLS_BACK = {"byte_fallback": True, "unk_token": "<unk>"}
+UNIGRAM = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -2.0], ["b", -2.0], ["b\u2581a", -1.0]]}
+
+REFUTED = {
+    "continuing": (
+        flat(bpe(["<unk>", "a", "b", "##a", "##b", "##ab"], [["##a", "##b"]], unk_token="<unk>", **MARK)), "aab", 5,
+    ),
+    "ending": (flat(bpe(["a", "b", "b</w>", "ab</w>"], [["a", "b</w>"]], end_of_word_suffix="</w>")), "ab", 3),
+    "added": (flat(wordpiece("sephora", "sep"), LOWER, added=[("sep", 2, None)]), "SEPHORA", 1),
+    "other width": (flat(wordpiece("ab", "a"), {"type": "NFKC"}, added=[("a", 2, None)]), "\uff41b", 1),
+    "swallowed": (
+        flat(
+            bpe([*"asepx", "se", "sep", "sepa", "xse"], [["s", "e"], ["se", "p"], ["sep", "a"]]),
+            added=[("sep", 6, None), ("xse", 8, {"single_word": True})],
+        ),
+        "xsepa", 7,
+    ),
+    "dropped": (flat(bpe([*"abc", "ab", "abc"], [["a", "b"], ["ab", "c"]]), added=[("ab", 3, None)]), "a\u00c9bc", 4),
+    "contiguous": (flat(wordpiece("a", "..", "##."), pre=CONTIGUOUS), "...", 3),
+    "spaces": (
+        flat(bpe(["中", " ", "a", " a", "中 a"], [[" ", "a"], ["中", " a"]]), BERT_NORMALIZER | {"lowercase": True}),
+        "中a", 4,
+    ),
+    "byte name": (flat(bpe(LONE, [], **FALLS_BACK), added=[("<0xFF>", 257, None)]), "a<0xFF>a", 257),
+    "space mark": (flat(UNIGRAM, pre=SPLIT_SPACES), "b\u2581a", 3),
+    "space mark inside": (flat(wordpiece("b", "##\u2581a"), pre=SPLIT_SPACES), "b\u2581a", 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUTED)
+def test_no_proof_and_no_witness_is_refuted(name):
+    doc, text, token = REFUTED[name]
+    byte_marks = name in ("byte name", "space mark", "space mark inside")
+    vocabulary = vocabulary_of(doc, "sentencepiece" if byte_marks else "plain")
+    census = take_census(vocabulary, len(vocabulary))
+    encoder = vocabulary.encoder()
+    letters = sorted({c for piece in vocabulary.pieces[:6] for c in piece if c not in "#</>[]"} | set(text))[:9]
+    texts = [text, *("".join(t) for n in range(1, 5) for t in itertools.product(letters, repeat=n))]
+    given = [set(ids) for ids in encoder.encode(texts)]
+    assert token in given[0]
+    seen = set.union(*given)
+    assert not [i for i in seen if census.state[i] == 0 and census.grounds[i].proved]
+    reachable = np.flatnonzero(census.state == 1).tolist()
+    for i, ids in zip(reachable, encoder.encode([census.witness(i) for i in reachable]), strict=True):
+        assert i in ids, (vocabulary.pieces[i], census.witness(i))
+    if name in ("continuing", "ending", "added", "byte name", "space mark"):
+        assert census.state[token] == 1
+
+
+def test_an_added_token_is_a_proof_where_it_is_always_found():
+    for normalizer, flags, proved in [
+        (None, None, True),
+        (LOWER, {"normalized": True}, True),
+        (None, {"single_word": True}, None),
+    ]:
+        doc = flat(wordpiece("sephora", "sep"), normalizer, added=[("sep", 2, flags)])
+        ground = take_census(vocabulary_of(doc, "plain"), 3).grounds.get(1)
+        assert (ground and (ground.cause, ground.proved)) == (proved and ("added token", proved))
