@@ -206,8 +206,8 @@ def _caveats(scan: Scan) -> Iterator[str]:
             yield f"{beyond:,} rows lie beyond the tokenizer's {len(vocabulary):,} tokens."
     if scan.checkpoint.source.kind == "hub":
         yield (
-            "A tensor that was fetched alone cannot be held against its file's published SHA-256; a file that was "
-            "in huggingface_hub's cache was, whole. The digests of the tensors themselves are above."
+            "A tensor that was fetched alone cannot be held against its file's published SHA-256; one that lay "
+            "in huggingface_hub's cache was, whole, if the Hub's listing is known. The tensors' own digests are above."
         )
     for note in scan.notes:
         yield plain(note[:1].upper() + note[1:]) + "."

@@ -141,8 +141,7 @@ def _split(case: Case, encoder: Encoder) -> Ground | None:
     if not cuts:
         return None
     shown = " | ".join(literal(word.decode(errors="forensics_hex"), 40) for word in words[:6])
-    # A mark of a space, which is a space in the text, may be typed as it stands, or be what a normaliser leaves.
-    local = encoder.splits_locally and not {" ", "\u2581"} & {*case.piece, *case.text}
+    local = encoder.splits_locally and "\u2581" not in case.piece  # which is a space in the text, but may be typed
     proved = local or (not case.assembled and encoder.kind == "BPE" and not encoder.whole_words)
     more = "; the merges would not make it either" if not case.assembled else ""
     where = _sides(raw, cuts[0]) if shift >= 0 else ""

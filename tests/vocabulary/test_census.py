@@ -542,3 +542,17 @@ def test_an_added_token_is_a_proof_where_it_is_always_found():
         doc = flat(wordpiece("sephora", "sep"), normalizer, added=[("sep", 2, flags)])
         ground = take_census(vocabulary_of(doc, "plain"), 3).grounds.get(1)
         assert (ground and (ground.cause, ground.proved)) == (proved and ("added token", proved))
+
+
+def test_a_mark_of_a_space_may_be_typed_so_that_no_split_at_it_is_proved():
+    pieces = [["<unk>", -9.0], ["a", -2.0], ["\u2581", -2.0], ["a\u2581a", -1.0]]
+    document = {
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": pieces},
+        "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "added_tokens": [],
+    }
+    rules = TokenizerRules("planted", json.dumps(document).encode())
+    census = take_census(Vocabulary(tuple(piece for piece, _ in pieces), "sentencepiece", rules=rules), 4)
+    (ids,) = census.vocabulary.encoder().encode(["a\u2581a"])
+    assert 3 in ids
+    assert census.state[3] == 1 or not census.grounds[3].proved
