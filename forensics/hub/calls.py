@@ -84,8 +84,7 @@ def _trouble() -> tuple[type[Exception], ...]:
     """What huggingface_hub raises for trouble on the line or with the answer."""
     from huggingface_hub import errors
 
-    line = (errors.OfflineModeIsEnabled, ConnectionError, TimeoutError, errors.XetDownloadError)
-    return errors.HTTPError, errors.LocalEntryNotFoundError, errors.FileMetadataError, *line
+    return errors.HTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError
 
 
 def _worth_another(error: BaseException, patience: Patience) -> AgainError | None:

@@ -17,20 +17,13 @@ from safetensors.numpy import save_file
 from forensics_cli.main import VERBS, cli
 from forensics_cli.output import slug
 
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
 ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*arguments):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    """Every command starts in a folder of its own with nothing in it."""
-    place = tmp_path / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
 
 
 def command(*arguments):

@@ -10,17 +10,11 @@ from safetensors.numpy import save_file
 from forensics.errors import ForensicsError
 from forensics_cli.diff import command
 
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
 
 def run(*arguments):
     return CliRunner().invoke(command, [str(a) for a in arguments])
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    place = tmp_path / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
 
 
 @pytest.fixture

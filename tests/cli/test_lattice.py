@@ -10,17 +10,11 @@ from safetensors.numpy import save_file
 from forensics.lattice import survey as survey_module
 from forensics_cli.main import cli
 
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
 
 def run(*arguments):
     return CliRunner().invoke(cli, ["lattice", *(str(a) for a in arguments)])
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    place = tmp_path / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
 
 
 def save(path, **tensors):

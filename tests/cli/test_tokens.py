@@ -10,17 +10,11 @@ from forensics.errors import ForensicsError
 from forensics_cli.tokens import command
 from tests.scanning.planted_model import DEAD, ROWS, UNDER_TRAINED, tokenizer, values, write_model
 
+pytestmark = pytest.mark.usefixtures("empty_folder")
+
 
 def run(*arguments):
     return CliRunner().invoke(command, [str(a) for a in arguments])
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path, monkeypatch):
-    place = tmp_path / "here"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    return place
 
 
 @pytest.fixture(scope="module")
