@@ -63,6 +63,18 @@ class SelectionError(ForensicsError, ValueError):
     """A set of tokens that does not exist, or that a matrix does not have."""
 
 
+class ConfigError(ForensicsError, ValueError):
+    """A run's setting that does not exist, has no such value, or contradicts another."""
+
+
+class RecordingError(ForensicsError, ValueError):
+    """A recording that is none, is damaged, or lacks what is asked of it."""
+
+
+class TrainingError(ForensicsError, ArithmeticError):
+    """A toy run whose loss is no longer a number."""
+
+
 class OutputError(ForensicsError, OSError):
     """A report that could not be written."""
 
