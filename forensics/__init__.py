@@ -20,6 +20,7 @@ _HOMES = {
     "find_black_holes": "forensics.black_holes",
     "load_embedding": "forensics.sources",
     "open_checkpoint": "forensics.sources",
+    "open_recording": "forensics.recording",
     "scan": "forensics.scanning",
     "write_report": "forensics.report",
 }
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from forensics.checkpoint import Checkpoint as Checkpoint
     from forensics.embedding import Embedding as Embedding
     from forensics.errors import ForensicsError as ForensicsError
+    from forensics.recording import open_recording as open_recording
     from forensics.report import write_report as write_report
     from forensics.scanning import scan as scan
     from forensics.sources import load_embedding as load_embedding

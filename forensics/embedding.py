@@ -31,9 +31,9 @@ class Source:
     """Where a matrix came from, in words that mean the same on another machine.
 
     Attributes:
-        kind: "file", "folder", "package", "planted", "memory", "hub" ("recording" to come).
+        kind: "file", "folder", "package", "planted", "memory", "hub", "recording".
         location: a name, never a machine path.
-        revision: what pins the content (a commit hash, a package version), or None.
+        revision: what pins the content (a commit hash, a package version, a recording's step), or None.
     """
 
     kind: str
@@ -46,6 +46,8 @@ class Source:
     @property
     def argument(self) -> str:
         """What to name on the command line to open it again: of a model on the Hub, the very commit."""
+        if self.kind == "recording":
+            return f"{self._named}@{self.revision}"
         if self.kind != "hub":
             return self._named
         repo, colon, file = self.location.partition(":")
@@ -54,7 +56,7 @@ class Source:
 
     @property
     def _named(self) -> str:
-        return {"package": "pkg:", "planted": "synth:"}.get(self.kind, "") + self.location
+        return {"package": "pkg:", "planted": "synth:", "recording": "run:"}.get(self.kind, "") + self.location
 
     def to_dict(self) -> dict[str, str | None]:
         """The three fields."""

@@ -1,11 +1,12 @@
 """The SOURCE parser: what a user names, opened to a Checkpoint.
 
-========================================  =====================================================
+========================================  ==============================================================
 ``./path``, ``/path``, ``~/path``         a weights file or a Hugging Face folder
 ``pkg:MODULE[:path/inside]``              a model shipped inside an installed Python package
 ``synth:NAME``                            a planted checkpoint, made in memory
+``run:DIR[@STEP]``                        a training recording's matrix after an update; the last one if no step
 ``org/name[@revision][:file]``            a model on the Hub; ``hf:`` before it means no local folder
-========================================  =====================================================
+========================================  ==============================================================
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _SNAPSHOT = re.compile(r"/models--(?:([^/]+)--)?([^/]+)/snapshots/([0-9a-f]{40})
 
 
 _NAME_A_MODEL = "name a model as org/name"
-_EXPECTED = "expected org/name[@revision][:file], a path (./...), pkg:MODULE or synth:NAME"
+_EXPECTED = "expected org/name[@revision][:file], a path (./...), pkg:MODULE, run:DIR or synth:NAME"
 
 
 def open_checkpoint(
@@ -47,6 +48,7 @@ def open_checkpoint(
         RemoteError: a model on the Hub cannot be reached, or may not be read.
         TensorNotFoundError: no tensor, or more than one, could be the embedding.
         CheckpointError, FormatError: the files are damaged, unsafe or of an unknown kind.
+        RecordingError: a recording is none, is damaged, or holds no such step.
     """
     if isinstance(source, str):
         kind, _, rest = source.partition(":")
@@ -55,8 +57,14 @@ def open_checkpoint(
             return assemble(read_path(path, tensor), origin, tensor)
         if kind == "synth" and rest:
             return _open_planted(rest, tensor)
+        if kind == "run" and rest:
+            from forensics.recording.source import open_run
+
+            return open_run(rest, tensor)
         if not source.strip():
-            raise SourceError("an empty SOURCE", hint="name org/name, a file, a folder, pkg:MODULE or synth:NAME")
+            raise SourceError(
+                "an empty SOURCE", hint="name org/name, a file, a folder, pkg:MODULE, run:DIR or synth:NAME"
+            )
         address = parse_address(source)
         if address is not None and (kind == "hf" or not _is_local(source)):
             from forensics.hub.model import open_model  # sockets and certificates, for the Hub alone
