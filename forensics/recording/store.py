@@ -65,7 +65,9 @@ def writing(where: str) -> Iterator[None]:
         reason = _FULL.get(error.errno or 0, error.strerror or str(error))
         raise OutputError(
             f"{where}: the recording cannot be written, {reason}",
-            hint="free some space and go on from the last checkpoint: what was recorded before is kept",
+            hint="free some space and go on from the last checkpoint: what was recorded before is kept"
+            if error.errno in _FULL
+            else None,
         ) from error
 
 

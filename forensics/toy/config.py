@@ -171,6 +171,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _at_least(0, seed=self.seed, threads=self.threads)
+        if self.seed >= 2**63:
+            raise ConfigError(f"seed is {self.seed}; it is below 2^63")
         _at_least(1, steps=self.steps, checkpoint_every=self.checkpoint_every)
         _one_of(tuple(POLICIES), precision=self.precision)
         if not 0 <= self.clip < float("inf"):
@@ -188,6 +190,12 @@ class RunConfig:
     def policy(self) -> Policy:
         """Which number format holds what."""
         return POLICIES[self.precision]
+
+    @property
+    def stored(self) -> str:
+        """Which number format holds what, in a sentence."""
+        without = "" if self.optimizer.moments else " The optimizer keeps no moments."
+        return self.policy.stored + without
 
     @property
     def scored_positions(self) -> int:

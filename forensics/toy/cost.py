@@ -1,7 +1,7 @@
 """What a run costs before it is run: bytes counted exactly, time roughly.
 
-Bytes are those of every recorded frame. Time is a count of floating-point operations over the rate at which this
-machine multiplies matrices just now; another program at work, or a GPU, makes it another time.
+Bytes are those of every recorded frame. Time is of the training alone (recorders come on top): a count of operations
+over the rate at which this machine multiplies matrices just now; another program at work, or a GPU, makes it another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from forensics.errors import ConfigError, OutputError
 from forensics.toy.config import ModelSpec, RunConfig
-from forensics.toy.frame_sizes import FROM_STEP_0, WORD_BYTES, frame_of, frames_about
+from forensics.toy.frame_sizes import FROM_STEP_0, STEP_0_ALONE, WORD_BYTES, frame_of, frames_about
 from forensics.toy.presets import load_config, preset_names
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def estimate(
     frames = config.record.cadence.count(config.steps)
     raw = stored = 0
     for name, frame, share in frames_about(config, vocab, dead) if channels is None else map(frame_of, channels):
-        total = frame * (frames + (name in FROM_STEP_0))
+        total = frame * (1 if name in STEP_0_ALONE else frames + (name in FROM_STEP_0))
         raw += total
         stored += round(share * total)
     trained = parameters(config.model, config.batches.context, vocab)
@@ -202,7 +202,7 @@ def _state_bytes(config: RunConfig) -> int:
 
 
 def _step_seconds(config: RunConfig, operations: int, rate: float) -> float:
-    """Measured on two cores, where seven presets kept to it within a third: see the constants."""
+    """Measured on two cores, recording nothing: see the constants."""
     return SLOWER * operations / rate + STEP_SECONDS + LAYER_SECONDS * config.model.layers
 
 

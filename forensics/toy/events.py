@@ -46,11 +46,15 @@ class Events:
 
     Args:
         figures: the run's shared figures.
+
+    Attributes:
+        frozen_share: of the dead tokens, those that the last update left where they were.
     """
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         self._seen = _Seen()
+        self.frozen_share = 0.0
 
     def begin(self, weights: Tensor, model: LanguageModel) -> None:
         """Looks at step 0: an initialisation can be lifted off, or hold black holes."""
@@ -62,7 +66,7 @@ class Events:
         with torch.no_grad():
             seen = self._seen
             seen.step = step.step
-            unmoved = self._figures.unmoved_dead(step)
+            unmoved = self.frozen_share = self._figures.unmoved_dead(step)
             if unmoved < 1:
                 seen.last_motion = step.step
             if unmoved > FROZEN_SHARE:

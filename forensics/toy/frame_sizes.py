@@ -14,9 +14,15 @@ WORD_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 FROM_STEP_0 = ("W", "E")
 """Channels that have a frame of the state before any update."""
 
-WORDS_LEFT, NUMBERS_LEFT = 0.35, 0.8
-"""Shares that compression leaves of bfloat16 rows of W (0.28 in pocket's 600 steps; of a matrix that still moves more,
-of a frozen one less), and of all else (gradients 0.7 to 0.8, m 0.6; float32 rows of W 0.72)."""
+STEP_0_ALONE = ("probe_unigram_rank", "probe_unigram_logp", "probe_tokens", "probe_targets")
+"""Channels that have a frame of step 0 and no other."""
+
+LEFT = {"W": 0.35, "E": 0.35, "m": 0.6, "v": 0.3, "grad": 0.8, "dead_grad": 0.8, "probe": 0.5, "probe_rank": 0.3}
+"""Shares that compression leaves of bfloat16 words, on the safe side: W 0.19 to 0.28 in goldilocks and pocket (a matrix
+that still moves more, a frozen one less), m 0.46 to 0.6, v 0.13, gradients 0.5 to 0.8."""
+
+NUMBERS_LEFT = 0.8
+"""Of everything else (float32 rows of W 0.72)."""
 
 Frame = tuple[str, int, float]
 """A channel's name, bytes of one frame, and the share of them that compression leaves."""
@@ -28,7 +34,7 @@ def frame_of(channel: Channel) -> Frame:
 
 
 def _left(name: str, fmt: str | None) -> float:
-    return WORDS_LEFT if name in FROM_STEP_0 and fmt == "bfloat16" else NUMBERS_LEFT
+    return LEFT.get(name, NUMBERS_LEFT) if fmt in ("bfloat16", None) else NUMBERS_LEFT
 
 
 def frames_about(config: RunConfig, vocab: int, dead: int) -> list[Frame]:
@@ -56,5 +62,6 @@ def frames_about(config: RunConfig, vocab: int, dead: int) -> list[Frame]:
         "logits": 2 * 7 * 4,
         "summaries": 400 + 2 * row * 4,
     }
-    formats = {"W": policy.weights, "E": policy.compute}
+    formats = {"W": policy.weights, "E": policy.compute, "m": policy.state, "v": policy.state}
+    formats |= dict.fromkeys(("grad", "dead_grad"), policy.gradient)
     return [(name, sizes[name], _left(name, formats.get(name))) for name in config.record.channels]

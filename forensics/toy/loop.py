@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +35,7 @@ class Training:
         gradients: flat, as backward leaves them (the compute dtype).
         gradient: flat, as the optimizer is handed them (the same tensor where the types agree).
         step: updates made.
+        half_made: an update was begun and not ended: what is held is the state of no step.
     """
 
     config: RunConfig
@@ -43,7 +44,8 @@ class Training:
     batches: Batches
     gradients: Tensor
     gradient: Tensor
-    step: int = field(default=0)
+    step: int = 0
+    half_made: bool = False
 
     @classmethod
     def start(cls, config: RunConfig, corpus: Corpus, device: torch.device | str = "cpu") -> Training:
@@ -85,7 +87,8 @@ def train(training: Training, *, want_p_mean: bool = False) -> Iterator[Step]:
     A caller may stop at any step and go on from the same `Training`.
 
     Raises:
-        TrainingError: the loss or the gradient is no longer a finite number; the weights are those of the step before.
+        TrainingError: the loss, the gradient or a weight is no longer a finite number. The first two are seen before
+            anything is updated: the weights are those of the step before, and `Training.half_made` is False.
     """
     config, model, updater = training.config, training.model, training.updater
     device = updater.weights.device
@@ -123,8 +126,13 @@ def train(training: Training, *, want_p_mean: bool = False) -> Iterator[Step]:
         model.layout.view(gradient, name).copy_(exact)
         if config.clip:
             clip(gradient, config.clip)
+        if not torch.isfinite(gradient).all():
+            raise diverged(step, "the gradient is not finite", config)
+        training.half_made = True
         updater.step(gradient, lr)
-        training.step = step
+        if not torch.isfinite(updater.weights).all():
+            raise diverged(step, "the update makes weights that are not finite", config)
+        training.half_made, training.step = False, step
 
         yield Step(
             step=step,
@@ -166,7 +174,10 @@ def scored_positions(tokens: Tensor, label_offset: int, which: str) -> tuple[Ten
 
 
 def clip(gradient: Tensor, limit: float) -> None:
-    """Scales the gradient down to norm ``limit``, as torch.nn.utils.clip_grad_norm_ does."""
+    """Scales the gradient down to norm ``limit``.
+
+    As torch.nn.utils.clip_grad_norm_, but that norm and factor are float32: torch rounds them to the gradient's type.
+    """
     norm = torch.linalg.vector_norm(gradient, dtype=torch.float32)
     gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
 
@@ -175,7 +186,7 @@ def diverged(step: int, what: str, config: RunConfig) -> TrainingError:
     """The error of a run whose numbers are no longer finite."""
     return TrainingError(
         f"step {step}: {what}",
-        hint=f"the steps before are kept; try a lower optimizer.lr than {config.optimizer.lr:g}, or clip",
+        hint=f"look at optimizer.lr ({config.optimizer.lr:g}), optimizer.eps and initial, or set clip",
     )
 
 

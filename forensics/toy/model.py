@@ -22,6 +22,9 @@ from forensics.initialisation import Initialisation, draw
 if TYPE_CHECKING:
     from forensics.toy.config import InitialSpec, ModelSpec
 
+_PURPOSE = 0x1417
+"""Keeps these generators apart from all others of the run's seed."""
+
 INPUT, OUTPUT, POSITIONS = "tokens", "output", "positions"
 
 
@@ -144,7 +147,7 @@ class LanguageModel:
             if how is None:  # an output matrix that starts as a copy
                 self.layout.view(flat, name).copy_(self.layout.view(flat, INPUT))
                 continue
-            rng = np.random.default_rng([seed, number])
+            rng = np.random.default_rng([seed, _PURPOSE, number])
             rows, dim = self.layout.shapes[name]
             words = draw(how, rows, dim, FORMATS[stored], rng)
             signed = torch.from_numpy(words.view(f"i{words.itemsize}"))

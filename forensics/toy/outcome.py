@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forensics.measures import Measure
-from forensics.text import align, number
+from forensics.text import align, number, visible
 
 SCHEMA = "forensics.train/1"
 
@@ -95,6 +95,6 @@ class Outcome:
     def __str__(self) -> str:
         census = self.census
         tokens = f"{census['dead']:,} dead and {census['live']:,} live tokens"
-        head = f"{self.name}: step {self.step:,} of {self.steps:,}; {tokens}"
+        head = f"{visible(self.name)}: step {self.step:,} of {self.steps:,}; {tokens}"
         rows = [[m.name, m.population, number(m.value), m.unit] for m in self.measures]
         return f"{head}\n{self.stored}\n\n{align(rows, right=[2])}"

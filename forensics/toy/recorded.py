@@ -12,7 +12,7 @@ from forensics.toy.tables import nearest
 
 RECORDS: Mapping[str, str] = {
     "W": "the output matrix (tied: the only one) of the tracked tokens, as stored words",
-    "E": "the input matrix of an untied model, as stored words",
+    "E": "the input matrix of an untied model, as the forward sees it",
     "grad": "the gradient of the output matrix, as handed to the optimizer",
     "m": "the optimizer's first moment, as stored words",
     "v": "the optimizer's second moment, as stored words",

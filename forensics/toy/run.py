@@ -6,6 +6,7 @@ every checkpoint's step; on resume later frames are dropped and made again, from
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 
-from forensics.errors import ConfigError
+from forensics.errors import ConfigError, RecordingError, TrainingError
 from forensics.recording import RecordingWriter, open_recording
 from forensics.toy.config import RunConfig, differences
 from forensics.toy.corpus import Corpus, build_corpus
@@ -24,7 +25,7 @@ from forensics.toy.figures import Figures
 from forensics.toy.loop import Training, train
 from forensics.toy.outcome import Outcome
 from forensics.toy.recorders import Recorder, make_recorders
-from forensics.toy.saves import load_last, save
+from forensics.toy.saves import load_last, save, whole_saves
 from forensics.toy.step import Step
 
 Watch = Callable[[Step, Events], None]
@@ -70,7 +71,9 @@ class Run:
     def outcome(self) -> Outcome:
         """What it came to so far."""
         config, events = self.config, self.events.to_dict()
-        stored, census = config.policy.stored, self.corpus.to_dict()
+        stored, census = config.stored, self.corpus.to_dict()
+        if config.loss.label_offset != 1:
+            census["context_entropy"] = None  # it bounds the loss of the next token alone
         return Outcome(config.name, self.step, config.steps, stored, events, self.losses, census)
 
     def close(self) -> None:
@@ -86,8 +89,7 @@ def begin(config: RunConfig, folder: str | Path, *, device: str = "auto") -> Run
         OutputError: the folder holds a recording already, or the disk cannot hold this one.
     """
     where = choose_device(device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    _prepare(where, config.threads)
     corpus = build_corpus(config.corpus)
     corpus.require_dead()
     figures = Figures(corpus)
@@ -96,7 +98,7 @@ def begin(config: RunConfig, folder: str | Path, *, device: str = "auto") -> Run
     cost = estimate(config, channels, vocab=corpus.vocab_size, dead=len(corpus.dead_ids))
     check_disk(folder, cost)
     training = Training.start(config, corpus, where)
-    extra = {"corpus": corpus.to_dict(), "environment": environment(where), "stored": config.policy.stored}
+    extra = {"corpus": corpus.to_dict(), "environment": environment(where), "stored": config.stored}
     writer = RecordingWriter.create(
         folder,
         config.to_dict(),
@@ -107,10 +109,14 @@ def begin(config: RunConfig, folder: str | Path, *, device: str = "auto") -> Run
         tokenizer_json=corpus.tokenizer_json,
     )
     run = Run(Path(folder), config, corpus, training, recorders, Events(figures), writer, cost)
-    run.events.begin(training.weights, training.model)
-    for recorder in recorders:
-        writer.append(0, recorder.begin(training.weights, training.model))
-    _save(run)
+    try:
+        run.events.begin(training.weights, training.model)
+        for recorder in recorders:
+            writer.append(0, recorder.begin(training.weights, training.model))
+        _save(run)
+    except BaseException:
+        writer.close()
+        raise
     return run
 
 
@@ -134,27 +140,26 @@ def resume(
     recorded = RunConfig.from_dict(recording.config)
     if config is not None:
         _refuse_changes(path, recorded, config, steps)
-    if steps is not None and steps != recorded.steps:
-        recorded = _longer(recorded, steps)
     step, state = load_last(path)
-    corpus = build_corpus(recorded.corpus)
+    if steps is not None and steps < step:
+        raise ConfigError(f"{path.name}: {step:,} steps are made, more than the {steps:,} asked for")
+    other = _until(recorded, steps) if steps is not None and steps != recorded.steps else None
+    config = other or recorded
+    corpus = build_corpus(config.corpus)
     if corpus.sha256 != state["corpus"]:
         raise ConfigError(f"{path.name}: the corpus is not the one that the run began with")
     where = choose_device(device)
     _same_environment(path, state["environment"], environment(where))
-    # Sums are split among threads, so their number is in the words: as many as it began with.
-    torch.set_num_threads(state["environment"]["threads"])
+    _prepare(where, state["environment"]["threads"])
     figures = Figures(corpus)
-    recorders = make_recorders(recorded.record.channels, config=recorded, corpus=corpus, figures=figures)
-    cost = estimate(recorded, vocab=corpus.vocab_size, dead=len(corpus.dead_ids))
-    training = Training.start(recorded, corpus, where)
+    recorders = make_recorders(config.record.channels, config=config, corpus=corpus, figures=figures)
+    cost = estimate(config, vocab=corpus.vocab_size, dead=len(corpus.dead_ids))
+    training, events = Training.start(config, corpus, where), Events(figures)
+    step, state, writer = _reopen(path, other)
     training.restore(step, state["updater"])
-    events = Events(figures)
     events.restore(state["events"])
     losses = tuple(state["losses"]) if state["losses"] else None
-    changed = None if steps is None else recorded.to_dict()
-    writer = RecordingWriter.reopen(path, step, config=changed)
-    return Run(path, recorded, corpus, training, recorders, events, writer, cost, losses)
+    return Run(path, config, corpus, training, recorders, events, writer, cost, losses)
 
 
 def carry_on(run: Run, *, watch: Watch | None = None, stopped: Callable[[], bool] = lambda: False) -> bool:
@@ -169,7 +174,7 @@ def carry_on(run: Run, *, watch: Watch | None = None, stopped: Callable[[], bool
         Whether the last step is reached.
 
     Raises:
-        TrainingError: the loss is no longer a number. The steps before it are recorded and saved.
+        TrainingError: a number is no longer finite. The steps before it are recorded.
         OutputError: the disk cannot take more. The run can be resumed.
     """
     wanted = run.config.record.cadence
@@ -187,9 +192,13 @@ def carry_on(run: Run, *, watch: Watch | None = None, stopped: Callable[[], bool
                 break
             if step.step % run.config.checkpoint_every == 0:
                 _save(run)
-    finally:
-        # Also after a loss that is no number: the training then stands at the step before.
-        _save(run)
+    except TrainingError:
+        if not run.training.half_made:
+            _save(run)  # nothing was updated: the run stands whole at the step before
+        raise
+    # After anything else that ends the loop early (a full disk, a second Ctrl-C) the step under way may be half made or
+    # half recorded: the last save stands.
+    _save(run)
     return run.finished
 
 
@@ -202,13 +211,25 @@ def choose_device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device(next((kind for kind in ("cuda", "mps") if there[kind]), "cpu"))
-    kind, _, index = name.partition(":")
-    if kind not in there or (index and not index.isdigit()):
+    kind, colon, index = name.partition(":")
+    is_index = not colon or (kind == "cuda" and index.isascii() and index.isdecimal())
+    if kind not in there or not is_index:
         raise ConfigError(f"{name!r} is not a device", hint="auto, cpu, cuda, cuda:N or mps")
     if not there[kind] or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
         found = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise ConfigError(f"device {name} is not there", hint=f"this machine has: {found}")
     return torch.device(name)
+
+
+def _prepare(device: torch.device, threads: int) -> None:
+    """Makes torch give the same words again: sums are split among threads, so their number is in the words."""
+    if threads > 4 * (os.cpu_count() or 1):
+        raise ConfigError(f"threads is {threads}; this machine has {os.cpu_count()} processors")
+    if threads:
+        torch.set_num_threads(threads)
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -220,6 +241,22 @@ def environment(device: torch.device) -> dict[str, Any]:
         "processor": f"{platform.machine()} {kind}",
         "threads": torch.get_num_threads(),
     }
+
+
+def _reopen(path: Path, config: RunConfig | None) -> tuple[int, dict[str, Any], RecordingWriter]:
+    """The last checkpoint whose frames are whole, too, and the recording opened after it.
+
+    Raises:
+        RecordingError: there is none.
+    """
+    first: RecordingError | None = None
+    for step, state in whole_saves(path):
+        try:
+            changed = None if config is None else config.to_dict()
+            return step, state, RecordingWriter.reopen(path, step, config=changed)
+        except RecordingError as error:
+            first = first or error
+    raise first or RecordingError(f"{path.name}: no checkpoint to go on from", hint="begin the run in another folder")
 
 
 def _save(run: Run) -> None:
@@ -235,7 +272,8 @@ def _save(run: Run) -> None:
 
 
 def _refuse_changes(path: Path, recorded: RunConfig, config: RunConfig, steps: int | None) -> None:
-    changed = [d for d in differences(recorded, config) if not (d[0] == "steps" and steps is not None)]
+    other = {"name", "about", "follows", *(["steps"] if steps is not None else [])}  # prose decides no word
+    changed = [difference for difference in differences(recorded, config) if difference[0] not in other]
     if changed:
         key, was, now = changed[0]
         more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -245,7 +283,7 @@ def _refuse_changes(path: Path, recorded: RunConfig, config: RunConfig, steps: i
         )
 
 
-def _longer(config: RunConfig, steps: int) -> RunConfig:
+def _until(config: RunConfig, steps: int) -> RunConfig:
     if config.schedule.depends_on_steps:
         raise ConfigError(
             f"the learning rate follows the run's {config.steps} steps, so {steps} would be another run",

@@ -8,6 +8,8 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +62,22 @@ def load_last(run: Path) -> tuple[int, dict[str, Any]]:
     Raises:
         RecordingError: there is none.
     """
-    damaged = []
+    for step, state in whole_saves(run):
+        return step, state
+    damaged = [path.name for path in reversed(_listed(run))]
+    detail = f"; damaged: {', '.join(damaged)}" if damaged else ""
+    raise RecordingError(f"{run.name}: no checkpoint to go on from{detail}", hint="begin the run in another folder")
+
+
+def whole_saves(run: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Step and state of each save that is what its name says, the last one first; damaged ones are passed over."""
     for path in reversed(_listed(run)):
         match = _NAME.fullmatch(path.name)
-        try:
+        with suppress(OSError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError):
             payload = path.read_bytes()
-            if match is None or hashlib.sha256(payload).hexdigest()[:16] != match[2]:
-                damaged.append(path.name)
-                continue
-            # weights_only: a save can build tensors and plain values, nothing else.
-            return int(match[1]), torch.load(io.BytesIO(payload), weights_only=True)
-        except (OSError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError) as error:
-            damaged.append(f"{path.name} ({type(error).__name__})")
-    detail = f"; damaged: {', '.join(damaged)}" if damaged else ""
-    raise RecordingError(
-        f"{run.name}: no checkpoint to go on from{detail}", hint="start the run again in another folder"
-    )
+            if match is not None and hashlib.sha256(payload).hexdigest()[:16] == match[2]:
+                # weights_only: a save can build tensors and plain values, nothing else.
+                yield int(match[1]), torch.load(io.BytesIO(payload), weights_only=True)
 
 
 def _listed(run: Path) -> list[Path]:

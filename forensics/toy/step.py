@@ -28,7 +28,7 @@ class Step:
         before: [V, D], the output matrix as the forward saw it (a copy).
         weights: [V, D], the stored output matrix (tied: the only one) after the update. A view.
         gradient: [V, D], of that matrix, as handed to the optimizer.
-        exact_gradient: float32[V, D], the same before rounding.
+        exact_gradient: float32[V, D], the same before rounding and clipping.
         m: [V, D], first moment after the update, as stored; None where the rule keeps none.
         v: [V, D], second moment after the update, as stored; None where the rule keeps none.
         p_mean: float32[V], softmax probability, mean over the scored positions; None unless a recorder needs it.

@@ -191,6 +191,6 @@ def _nearest_setting(cls: type, name: str, key: str) -> str:
     """The setting that is meant: one of this table, or one of the same name in a table below."""
     known = [field.name for field in dataclasses.fields(cls)]
     if get_close_matches(name, known, n=1, cutoff=0.6):
-        return nearest(name, known)
+        return nearest(name, known).replace("did you mean ", f"did you mean {key}." if key else "did you mean ")
     below = list(dict.fromkeys(full for full in _settings(cls, key) if full.rpartition(".")[2] == name))
     return f"did you mean {' or '.join(below[:3])}?" if below else nearest(name, known)

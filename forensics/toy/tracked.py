@@ -26,12 +26,12 @@ def tracked_ids(tracked: str, corpus: Corpus, seed: int) -> NDArray[np.int64]:
     if tracked == "dead":
         return corpus.require_dead()
     if tracked.startswith("ids:"):
-        ids = np.unique(np.array([int(text) for text in tracked[4:].split(",")], np.int64))
+        ids = sorted({int(text) for text in tracked[4:].split(",")})
         if ids[-1] >= corpus.vocab_size:
             last = corpus.vocab_size - 1
             raise ConfigError(f"record.tracked names token {ids[-1]}, the vocabulary has ids 0 to {last}")
-        return ids
-    n, dead, live = min(int(tracked), corpus.vocab_size), corpus.dead_ids, corpus.live_ids
+        return np.array(ids, np.int64)
+    n, dead, live = int(tracked), corpus.dead_ids, corpus.live_ids
     if not 1 <= n <= corpus.vocab_size:
         raise ConfigError(f"record.tracked is {n}, the vocabulary has {corpus.vocab_size} tokens", hint='say "all"')
     n_dead = min(len(dead), max((n + 1) // 2, n - len(live)))

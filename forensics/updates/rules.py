@@ -11,6 +11,9 @@ from forensics.errors import ConfigError
 KINDS = ("adam", "sgd", "coupled-adam", "sign")
 DECAYS = ("decoupled", "l2")
 
+_LARGEST = 3e38
+"""Just below the largest float32: a step's factors are float32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
@@ -53,6 +56,8 @@ class Rule:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name} is {value}; it is a finite number, 0 or more")
+        if self.lr / (1 - min(self.beta1, 0.999999)) > _LARGEST:
+            raise ConfigError(f"lr is {self.lr:g}, beyond what float32 holds")
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             if not 0 <= value < 1:

@@ -183,8 +183,8 @@ def test_clipping_is_torchs(corpus):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_at_the_step_before(corpus):
-    training = start(corpus, "optimizer.kind=sgd", "optimizer.lr=1e38", "precision=f32")
-    with pytest.raises(TrainingError, match=r"step \d+: the loss is (nan|inf)"):
+    training = start(corpus, "optimizer.kind=sgd", "optimizer.lr=1e30", "precision=f32")
+    with pytest.raises(TrainingError, match=r"step \d+: .*(nan|inf|not finite)"):
         for _ in train(training):
             pass
     assert 1 <= training.step < 12

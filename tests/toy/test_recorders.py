@@ -133,7 +133,9 @@ def test_tracked_by_name():
     corpus = made_corpus()
     assert tracked_ids("all", corpus, 0).tolist() == list(range(VOCAB))
     assert tracked_ids("dead", corpus, 0).tolist() == DEAD.tolist()
-    assert len(tracked_ids("1000", corpus, 0)) == VOCAB
+    assert len(tracked_ids(str(VOCAB), corpus, 0)) == VOCAB
+    with pytest.raises(ConfigError, match="is 1000, the vocabulary has 40 tokens"):
+        tracked_ids("1000", corpus, 0)
     with pytest.raises(ConfigError, match="token 40, the vocabulary has ids 0 to 39"):
         tracked_ids("ids:3,40", corpus, 0)
     with pytest.raises(ConfigError, match="no dead tokens"):

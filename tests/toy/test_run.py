@@ -192,8 +192,60 @@ def test_refused(whole, tmp_path):
 
 
 def test_a_loss_that_is_no_number_keeps_the_steps_before(tmp_path):
-    config = override(CONFIG, ["optimizer.kind=sgd", "optimizer.lr=1e38", "precision=f32", "record.channels=W,loss"])
-    with pytest.raises(TrainingError, match="the loss is"):
+    config = override(CONFIG, ["optimizer.kind=sgd", "optimizer.lr=1e30", "precision=f32", "record.channels=W,loss"])
+    with pytest.raises(TrainingError, match="the loss is|not finite"):
         train(config, tmp_path / "run")
     step, _ = saves.load_last(tmp_path / "run")
     assert open_recording(tmp_path / "run").steps("loss").tolist() == list(range(1, step + 1))
+
+
+def test_a_step_that_is_cut_off_is_not_saved(whole, tmp_path, monkeypatch):
+    """A second Ctrl-C, or a disk that fills up, in the midst of a step."""
+    run = runs.begin(CONFIG, tmp_path / "run", device="cpu")
+    update = run.training.updater.step
+
+    def cut_off(gradient, lr):
+        update(gradient, lr)
+        if run.training.updater.t == 21:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.training.updater, "step", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        runs.carry_on(run)
+    run.close()
+    run = runs.resume(tmp_path / "run", device="cpu")
+    assert run.step == 16
+    runs.carry_on(run)
+    run.close()
+    assert_same(whole, tmp_path / "run")
+
+
+def test_a_damaged_chunk_costs_the_steps_since_an_older_save(tmp_path):
+    """Of a matrix that is large enough for chunks of 16 frames."""
+    sizes = ["corpus.vocab=3000", "corpus.dead=1000", "model.dim=64", "steps=40", "record.channels=W"]
+    config = override(CONFIG, sizes)
+    train(config, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    last = tmp_path / "run" / "W" / "c.2.0.0"
+    raw = bytearray(last.read_bytes())
+    raw[len(raw) // 3] ^= 0xFF
+    last.write_bytes(raw)
+    run = runs.resume(tmp_path / "run", device="cpu")
+    assert run.step == 32
+    runs.carry_on(run)
+    run.close()
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_fewer_steps_than_made_are_refused(whole):
+    with pytest.raises(ConfigError, match="80 steps are made, more than the 20 asked for"):
+        runs.resume(whole, steps=20)
+    assert open_recording(whole).config["steps"] == 80
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    config = override(CONFIG, ["optimizer.eps=0", "initial.tokens.sigma=30", "record.channels=W,loss"])
+    with pytest.raises(TrainingError, match="not finite"):
+        train(config, tmp_path / "run")
+    recording = open_recording(tmp_path / "run")
+    assert np.isfinite(recording.embedding(int(recording.steps("W")[-1])).values()).all()
