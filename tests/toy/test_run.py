@@ -222,7 +222,14 @@ def test_a_step_that_is_cut_off_is_not_saved(whole, tmp_path, monkeypatch):
 
 def test_a_damaged_chunk_costs_the_steps_since_an_older_save(tmp_path):
     """Of a matrix that is large enough for chunks of 16 frames."""
-    sizes = ["corpus.vocab=3000", "corpus.dead=1000", "model.dim=64", "steps=40", "record.channels=W"]
+    sizes = [
+        "corpus.vocab=3000",
+        "corpus.dead=1000",
+        "model.dim=64",
+        "steps=40",
+        "checkpoint_every=10",
+        "record.channels=W",
+    ]
     config = override(CONFIG, sizes)
     train(config, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole", tmp_path / "run")
@@ -231,7 +238,7 @@ def test_a_damaged_chunk_costs_the_steps_since_an_older_save(tmp_path):
     raw[len(raw) // 3] ^= 0xFF
     last.write_bytes(raw)
     run = runs.resume(tmp_path / "run", device="cpu")
-    assert run.step == 32
+    assert run.step == 30
     runs.carry_on(run)
     run.close()
     assert_same(tmp_path / "whole", tmp_path / "run")
