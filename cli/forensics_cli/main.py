@@ -24,6 +24,7 @@ VERBS = {
     "check": "Say whether tokens are fit for use; exit code 1 if one is not.",
     "diff": "Compare two checkpoints row by row: what changed, moved, joined or left a hole.",
     "train": "Train a small language model whose dead tokens are known, and record it.",
+    "dynamics": "Say what a recording shows: drift, motion, freezing, and how black holes form.",
     "cache": "List, verify or clear the embeddings fetched from the Hub.",
     "synth": "Write a planted checkpoint with a known truth.",
 }
