@@ -92,7 +92,7 @@ class UpdateAccount:
         found: list[Measure] = []
         for which, account in self.kinds.items():
             for name, value, definition in _figures(account):
-                unit = "share" if "," in name else "value"
+                unit = "ratio" if name.startswith(("update over", "v,")) else "share" if "," in name else "value"
                 found.append(Measure(name, value, unit, which, definition))
         return (*found, *(self.recovery.measures if self.recovery else ()))
 

@@ -13,6 +13,8 @@ on where a tensor ends, which in training is not where the recorded rows end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +130,9 @@ class ReplayPass:
             return
         if self._at != step - 1 and not (before and before.step == step - 1 and self._restart(before)):
             return
-        self._updater.step(_tensor(frame.words("grad"), self._optimizer.policy.gradient).view(-1), self._rates[step])
+        with _one_thread():
+            gradient = _tensor(frame.words("grad"), self._optimizer.policy.gradient)
+            self._updater.step(gradient.view(-1), self._rates[step])
         equal = [_equal(getattr(self._updater, _STORED[name]), frame.words(name)) for name in ("W", *self._state)]
         self._steps.append(step)
         self._equal.append(equal)
@@ -236,3 +240,16 @@ def _equal(tensor: Tensor, words: NDArray[Any]) -> int:
 
     bits = tensor.view({2: torch.int16, 4: torch.int32}[tensor.element_size()]).numpy()
     return int(np.count_nonzero(bits == words.reshape(-1).view(bits.dtype)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Some hundred thousand elements are done before a second thread is awake; the words are the same."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

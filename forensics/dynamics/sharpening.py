@@ -67,7 +67,7 @@ class Sharpening:
             Measure(
                 "fall by sharpening",
                 self.explained,
-                "share",
+                "ratio",
                 "dead",
                 "fall of log p over fall of log |g|, first step to last tenth",
             ),

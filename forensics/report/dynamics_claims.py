@@ -180,7 +180,8 @@ def _sharpening(found: Sharpening) -> str:
     line = found.over_time
     if line is None:
         return "The dead gradient cannot be fitted to the dead probability: too few steps, or one is constant."
-    made = "" if found.explained is None else f"; p_dead makes {_percent(found.explained)} of the fall of log gradient"
+    ratio = found.explained
+    made = "" if ratio is None else f"; log p_dead falls {number(ratio, 3)} times as far as the log gradient"
     return (
         f"The dead gradient norm goes as p_dead to the power {number(line.slope, 3)} over time (r2 "
         f"{number(line.r2, 3)}){made}."

@@ -223,7 +223,7 @@ def _freezing(found: Freezing, figure: Figure) -> None:
     left.step(found.steps[at], exact.earliest.at(found.steps[at]), where="post", color=DEAD, label="all stay still")
     latest = exact.latest.at(found.steps[at])
     left.step(found.steps[at], latest, where="post", color="black", ls="--", lw=1, label="undecided may move")
-    by_step(left, found.steps, ylabel="share that will move again")
+    by_step(left, found.steps, ylabel="share with motion to come (estimate)")
     left.set_ylim(0, 1.02)
     left.legend(fontsize=9, loc="lower left")
     at = thin(found.steps[1:])
