@@ -17,6 +17,13 @@ COUNTS = ("moved", "no_gradient", "no_update", "lost", "unexplained", "against_r
 """Columns of `Account.counts`; the first five add up to all elements, ``against_rule`` is the part of ``moved``
 that the rule calls unmoved."""
 
+LOST: Mapping[str, tuple[str, str]] = {
+    "half a gap": ("lost to rounding", "below half a gap"),
+    "chance": ("rounded back by chance", "that chance did not round away from the word"),
+    "second word": ("kept in second word", "that the second word keeps for later steps"),
+}
+"""By what decides (see `UpdateAccount.rule`): what becomes of ``lost`` elements, and which those are."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Account:
@@ -91,7 +98,7 @@ class UpdateAccount:
         """The figures of a summary."""
         found: list[Measure] = []
         for which, account in self.kinds.items():
-            for name, value, definition in _figures(account):
+            for name, value, definition in _figures(account, self.rule):
                 unit = "ratio" if name.startswith(("update over", "v,")) else "share" if "," in name else "value"
                 found.append(Measure(name, value, unit, which, definition))
         return (*found, *(self.recovery.measures if self.recovery else ()))
@@ -107,18 +114,19 @@ class UpdateAccount:
         }
 
 
-def _figures(account: Account) -> list[tuple[str, float | None, str]]:
+def _figures(account: Account, rule: str) -> list[tuple[str, float | None, str]]:
     over = "share of element-steps"
+    lost, how = LOST[rule]
     first, last = (number(account.adam_norm[i]) if len(account.adam_norm) else None for i in (0, -1))
     grown = number(account.v_mean[-1] / account.v_mean.max()) if len(account.v_mean) and account.v_mean.max() else None
     return [
         ("elements, moved", account.share("moved"), f"{over} whose word changed"),
         ("elements, no gradient", account.share("no_gradient"), f"{over} unmoved with update and gradient zero"),
         ("elements, no update", account.share("no_update"), f"{over} unmoved with an update of zero and a gradient"),
-        ("elements, lost to rounding", account.share("lost"), f"{over} unmoved with an update below half a gap"),
+        (f"elements, {lost}", account.share("lost"), f"{over} unmoved with an update {how}"),
         ("elements, unexplained", account.share("unexplained"), f"{over} unmoved against the rule"),
         ("elements, moved against rule", account.share("against_rule"), f"{over} moved against the rule"),
-        ("unmoved, lost to rounding", account.unmoved_share_lost, "share of unmoved element-steps with an update"),
+        (f"unmoved, {lost}", account.unmoved_share_lost, "share of unmoved element-steps with an update"),
         ("update over lr, first step", first, "mean over tokens of |u|/lr; for Adam |m^/(sqrt(v^) + eps)|"),
         ("update over lr, last step", last, "mean over tokens of |u|/lr; for Adam |m^/(sqrt(v^) + eps)|"),
         ("v, last over largest", grown, "mean second moment at the last step over its largest"),

@@ -28,6 +28,9 @@ KEPT_DEG = 45.0
 DISPLACED_AT = (1, 10, 90)
 """Steps at which live tokens' displacement from the start is held against their share."""
 
+ERRORS = 2.0
+"""Standard errors of Fisher's z above which updates are said to grow with the share."""
+
 Array = NDArray[np.float64]
 
 
@@ -46,6 +49,15 @@ class Displaced:
     rank_correlation: float | None
     along_correlation: float | None
     tokens: int
+
+    @property
+    def grows(self) -> bool | None:
+        """Whether |W[step] - W[0]| grows with the share beyond chance: Fisher's z above `ERRORS` / sqrt(n - 3)."""
+        rho = self.rank_correlation
+        if rho is None or self.tokens <= 3:
+            return None
+        z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+        return bool(z * np.sqrt(self.tokens - 3) > ERRORS)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields."""
@@ -69,7 +81,8 @@ class Bootstrap:
         norm_at_collapse: the norm ratio there.
         displaced: at `DISPLACED_AT`, as far as W and shares are recorded.
         shares: what is known of the corpus's shares.
-        verdict: "supported", or "not supported: " with what does not hold; None where spread cannot tell.
+        verdict: "consistent with" what was tested, or "not supported: " with what does not hold; None where spread
+            has too few steps to tell.
     """
 
     steps: NDArray[np.int64]
@@ -84,6 +97,11 @@ class Bootstrap:
     displaced: tuple[Displaced, ...]
     shares: str
     verdict: str | None
+
+    @property
+    def frequency(self) -> Displaced | None:
+        """The displacement that tests growth with frequency: the last one not after the collapse, or the first."""
+        return _tested(self.displaced, self.collapse_step)
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -116,7 +134,8 @@ class Bootstrap:
             found.append(Measure(f"along h_mean on share, step {each.step}", each.along_correlation, "", "live", along))
         rule = (
             f"mean angle falls and |h_mean| grows by more than {NOISE_FACTOR:g} times their noise, and h_mean stays "
-            f"within {KEPT_DEG:g} degrees of the first until the collapse"
+            f"within {KEPT_DEG:g} degrees of the first until the collapse; where shares are known, |W - W[0]| "
+            f"then grows with them (rank correlation above 0 by {ERRORS:g} standard errors)"
         )
         return (*found, Measure("bootstrap amplification", self.verdict, "", "h", rule))
 
@@ -159,6 +178,7 @@ def analyse_bootstrap(recording: Recording, unigram: Unigram | None = None) -> B
     turned = None if at is None else number(np.rad2deg(np.arccos(np.clip(similarity[at], -1, 1))))
     growth = course_of(mean.steps[: at + 1], -mean.norm[: at + 1]) if at is not None else None
     unigram = unigram or known_unigram(recording)
+    displaced = _displacements(recording, unigram, h[0] / mean.norm[0])
     return Bootstrap(
         steps=mean.steps,
         similarity=similarity,
@@ -169,9 +189,9 @@ def analyse_bootstrap(recording: Recording, unigram: Unigram | None = None) -> B
         convergence_step=mean.convergence_step,
         angle_at_collapse=turned,
         norm_at_collapse=None if at is None else number(ratio[at]),
-        displaced=_displacements(recording, unigram, h[0] / mean.norm[0]),
+        displaced=displaced,
         shares=unigram.source if unigram else "no share is recorded: record probe or clusters",
-        verdict=_verdict(angle, growth, turned),
+        verdict=_verdict(angle, growth, turned, _tested(displaced, collapse)),
     )
 
 
@@ -190,7 +210,14 @@ def transition(mean: MeanCourse) -> int | None:
     return int(steps[lowest + above[0] + width // 2]) if len(above) else None
 
 
-def _verdict(angle: Course | None, growth: Course | None, turned: float | None) -> str | None:
+def _tested(displaced: tuple[Displaced, ...], collapse: int | None) -> Displaced | None:
+    before = [each for each in displaced if collapse is not None and each.step <= collapse]
+    return before[-1] if before else next(iter(displaced), None)
+
+
+def _verdict(
+    angle: Course | None, growth: Course | None, turned: float | None, displaced: Displaced | None
+) -> str | None:
     if angle is None:
         return None
     lacking = []
@@ -200,7 +227,14 @@ def _verdict(angle: Course | None, growth: Course | None, turned: float | None) 
         lacking.append("h_mean does not grow")
     if turned is None or turned > KEPT_DEG:
         lacking.append("h_mean leaves its first direction")
-    return f"not supported: {', '.join(lacking)}" if lacking else "supported"
+    grows = displaced.grows if displaced else None
+    if grows is False:
+        lacking.append("updates do not grow with token frequency")
+    if lacking:
+        return f"not supported: {', '.join(lacking)}"
+    if grows is None:
+        return "consistent with collapse, growth and kept direction; frequency not tested"
+    return "consistent with collapse, growth, kept direction and frequency"
 
 
 def _displacements(recording: Recording, unigram: Unigram | None, direction: Array) -> tuple[Displaced, ...]:

@@ -61,6 +61,11 @@ def draw_cloud(recording: Recording, panels: int = PANELS) -> Cloud:
     frames = [channel.values(recording.frame("W", int(step))) for step in chosen]
     points = np.stack([frame[dead] for frame in frames]).astype(np.float64)
     others = np.stack([frame[live] for frame in frames]).astype(np.float64)
+    # A row that is not finite at one of the steps has no place in the picture.
+    dead, points = _finite(dead, points)
+    live, others = _finite(live, others)
+    if len(dead) < 3:
+        raise RecordingError(f"{recording.name}: a plane needs three dead tokens whose rows are finite")
     plane, shares = _plane(points.reshape(-1, points.shape[-1]))
     ids = rows.token_ids
     return Cloud(chosen, points @ plane, others @ plane, ids[dead], ids[live], shares)
@@ -68,6 +73,11 @@ def draw_cloud(recording: Recording, panels: int = PANELS) -> Cloud:
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64))]
+
+
+def _finite(rows: NDArray[np.int64], points: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    kept = np.isfinite(points).all(axis=(0, 2))
+    return rows[kept], points[:, kept]
 
 
 def _plane(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[float, float]]:

@@ -100,6 +100,7 @@ class ProbeCourse:
         }
 
 
+@np.errstate(invalid="ignore")  # of a run that overflowed: a gain that is nan is none
 def analyse_probe(recording: Recording) -> ProbeCourse:
     """Follows the probe.
 
@@ -124,7 +125,7 @@ def analyse_probe(recording: Recording) -> ProbeCourse:
     each = last.reshape(sequences, -1).mean(axis=1)
     error = number(each.std(ddof=1) / np.sqrt(sequences)) if sequences > 1 else None
     steps = recording.steps("probe_logp")
-    behind = np.flatnonzero(gain <= 0)
+    behind = np.flatnonzero(~(gain > 0))
     since = 0 if not len(behind) else int(behind[-1]) + 1
     return ProbeCourse(
         steps, gain, better, median_rank, first,
@@ -134,7 +135,7 @@ def analyse_probe(recording: Recording) -> ProbeCourse:
 
 
 def _verdict(gain: float, error: float | None) -> str:
-    if error is None or abs(gain) <= ERRORS * error:
+    if error is None or not abs(gain) > ERRORS * error:
         return "cannot tell"
     return "yes" if gain > 0 else "no"
 

@@ -148,12 +148,12 @@ def course_measures(name: str, course: Course) -> list[Measure]:
     """A cloud's figures of the whole run."""
     lift = course.liftoff
     rows: tuple[tuple[str, Any, str, str], ...] = (
-        ("path length", course.path, "value", "length of the centroid's path through the recorded steps"),
-        ("net displacement", course.net, "value", "distance of the last centroid from the first"),
-        ("straightness", course.straightness, "ratio", "net displacement over path length: 1 on a line"),
+        ("path length", _finite(course.path), "value", "length of the centroid's path through the recorded steps"),
+        ("net displacement", _finite(course.net), "value", "distance of the last centroid from the first"),
+        ("straightness", _finite(course.straightness), "ratio", "net displacement over path length: 1 on a line"),
         (
             "directedness",
-            course.directedness,
+            _finite(course.directedness),
             "ratio",
             "net displacement over the root of the steps' summed squares: about 1 for a random walk",
         ),
@@ -176,3 +176,7 @@ def course_measures(name: str, course: Course) -> list[Measure]:
         ),
     )
     return [Measure(label, value, unit, name, definition) for label, value, unit, definition in rows]
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None else defined(value)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forensics.dynamics.plain import number
 from forensics.dynamics.series import rank_correlation
-from forensics.errors import RecordingError
+from forensics.errors import ConfigError, RecordingError
 from forensics.measures import Measure
 from forensics.recording import Recording
+
+if TYPE_CHECKING:
+    from forensics.toy.synthetic_text import SyntheticText
 
 TOP = 10
 LOOKED_AT = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
@@ -69,17 +73,27 @@ def known_unigram(recording: Recording, *, rebuild: bool = False) -> Unigram | N
 
 def _rebuilt(recording: Recording) -> Unigram | None:
     from forensics.toy.config import RunConfig
-    from forensics.toy.corpus import build_corpus
     from forensics.toy.synthetic_text import SyntheticText
 
-    spec = RunConfig.from_dict(recording.config).corpus if "corpus" in recording.config else None
-    if not isinstance(spec, SyntheticText):
+    try:
+        spec = RunConfig.from_dict(recording.config).corpus if "corpus" in recording.config else None
+    except ConfigError:  # of another version: what is recorded has to do
         return None
+    digest = (recording.extra.get("corpus") or {}).get("sha256")
+    if digest is None or not isinstance(spec, SyntheticText):
+        return None
+    drawn, unigram = _drawn(spec)
+    return unigram if drawn == digest else None
+
+
+@lru_cache(maxsize=1)
+def _drawn(spec: SyntheticText) -> tuple[str, Unigram]:
+    """Digest and shares of a synthetic corpus; several questions ask for the same."""
+    from forensics.toy.corpus import build_corpus
+
     corpus = build_corpus(spec)
-    if corpus.sha256 != (recording.extra.get("corpus") or {}).get("sha256"):
-        return None
-    live = corpus.live_ids
-    return Unigram(live, np.log(corpus.unigram[live]), True, "all shares, of the corpus drawn again from the config")
+    live, source = corpus.live_ids, "all shares, of the corpus drawn again from the config"
+    return corpus.sha256, Unigram(live, np.log(corpus.unigram[live]), True, source)
 
 
 @dataclass(frozen=True, slots=True)

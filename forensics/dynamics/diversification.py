@@ -32,6 +32,12 @@ Array = NDArray[np.float64]
 BINS = 20
 """Equal bins after the lowest spread, over which it is correlated with the loss: single losses are mostly noise."""
 
+LINK_ERRORS = 2.0
+"""Standard errors below zero from which the bin-to-bin changes of angle and loss are called linked."""
+
+FEWEST_CHANGES = 8
+"""Below, the error of Fisher's z is too wide for any link to show."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpreadCourse:
@@ -46,6 +52,7 @@ class SpreadCourse:
         unigram_entropy, context_entropy: nats, from the census; None where it has none.
         level_correlation: rank correlation of angle and loss over bins after the lowest angle.
         change_correlation: correlation of their bin-to-bin changes: what is left when both only trend.
+        linked: whether it is negative beyond `LINK_ERRORS` standard errors; None below `FEWEST_CHANGES` bins.
         loss_end: mean loss of the last tenth.
         below_unigram: whether it lies more than `NOISE_FACTOR` steps' noise below the unigram entropy.
         verdict: one of `VERDICTS`; None where loss or its reference is missing, or below 14 steps.
@@ -59,6 +66,7 @@ class SpreadCourse:
     context_entropy: float | None
     level_correlation: float | None
     change_correlation: float | None
+    linked: bool | None
     loss_end: float | None
     below_unigram: bool | None
     verdict: str | None
@@ -100,24 +108,30 @@ class SpreadCourse:
             **{name: listed(series) for name, series in self.series.items()},
             "courses": {name: course.to_dict() if course else None for name, course in self.courses.items()},
             **{name: getattr(self, name) for name in scalars},
+            "linked": self.linked,
             "below_unigram": self.below_unigram,
             "verdict": self.verdict,
         }
 
 
 VERDICTS = (
-    "supported: collapse, then spread as loss falls below unigram",
-    "spread as loss falls below unigram, without a collapse before",
+    "supported: collapse, then spread as loss falls below unigram, their changes linked",
+    "spread as loss falls below unigram, their changes linked, without a collapse before",
     "spread below unigram loss, but not with the loss",
+    "both trend: their changes are not linked",
+    "both trend: too few steps after the lowest to tell whether their changes are linked",
     "contradicted: loss falls below unigram, and h does not spread",
     "contradicted: h spreads, and loss stays at unigram",
     "stuck at unigram: h does not spread, and loss stays at unigram",
+    "loss has not reached unigram entropy",
 )
 
 VERDICT_RULE = (
-    f"spread: the last level of the mean angle is above its lowest by more than {NOISE_FACTOR:g} times its noise from "
-    "step to step; collapse: its first point is; below unigram: the loss of the last tenth is, by as many of its own; "
-    "with the loss: rank correlation of angle and loss after the lowest at most -0.5"
+    f"spread: the last level of the mean angle is above its lowest by more than {NOISE_FACTOR:g} times its noise, from "
+    "step to step or between twenty blocks; collapse: its first point is; below unigram: the loss of the last tenth "
+    "is, by as many of its own step to step, at unigram: within them; with the loss: rank correlation of angle and "
+    f"loss after the lowest at most -0.5; linked: so are their bin-to-bin changes, by more than {LINK_ERRORS:g} "
+    "standard errors (Fisher z)"
 )
 
 
@@ -155,29 +169,42 @@ def follow_spread(
     """Follows a spread given as series, of which "angle" carries the verdict."""
     courses = {name: course_of(steps, each) for name, each in series.items()}
     course = courses["angle"]
-    level = change = end = below = verdict = None
+    level = change = linked = end = below = reached = verdict = None
     if loss is not None and len(loss):
         end = float(loss[-max(1, len(loss) // 10) :].mean())
-        below = None if unigram_entropy is None else end < unigram_entropy - NOISE_FACTOR * noise(loss)
+        if unigram_entropy is not None:
+            limit = NOISE_FACTOR * noise(loss)
+            below, reached = end < unigram_entropy - limit, end <= unigram_entropy + limit
     if course and loss is not None:
         after = int(np.searchsorted(steps, course.lowest_step))
         edges = np.unique(np.linspace(after, len(steps), BINS + 1).astype(np.int64))
         angle, losses = binned(series["angle"], edges), binned(loss, edges)
         level = rank_correlation(angle, losses)
         change = correlation(np.diff(angle), np.diff(losses)) if len(angle) >= 5 else None
+        linked = _linked(change, len(angle) - 1)
     if course and below is not None:
-        verdict = _diversification(course, below, level)
+        verdict = _diversification(course, below, level, linked) if reached else VERDICTS[-1]
     return SpreadCourse(
-        steps, series, courses, loss, unigram_entropy, context_entropy, level, change, end, below, verdict
+        steps, series, courses, loss, unigram_entropy, context_entropy, level, change, linked, end, below, verdict
     )
 
 
-def _diversification(course: Course, below: bool, level: float | None) -> str:
-    with_collapse, without, apart, no_spread, no_loss, stuck = VERDICTS
+def _linked(change: float | None, n: int) -> bool | None:
+    """Whether a correlation of n changes is negative beyond its error, 1 / sqrt(n - 3) of Fisher's z (1921)."""
+    if change is None or n < FEWEST_CHANGES:
+        return None
+    z = np.arctanh(np.clip(change, -1 + 1e-12, 1 - 1e-12))
+    return bool(z * np.sqrt(n - 3) < -LINK_ERRORS)
+
+
+def _diversification(course: Course, below: bool, level: float | None, linked: bool | None) -> str:
+    with_collapse, without, apart, unlinked, untold, no_spread, no_loss, stuck, _ = VERDICTS
     if not course.rises:
         return no_spread if below else stuck
     if not below:
         return no_loss
     if level is None or level > -0.5:
         return apart
+    if not linked:
+        return untold if linked is None else unlinked
     return with_collapse if course.falls else without

@@ -130,12 +130,16 @@ class _Open:
     n_tokens: int = 0
 
     def add(self, rows: NDArray[Any]) -> None:
+        self.n_tokens = len(rows)
+        if not np.isfinite(rows).all():
+            self.centroid.append(np.full(rows.shape[1], np.nan))
+            self.radii.append((np.nan, np.nan, np.nan))
+            return
         centre = rows.mean(axis=0, dtype=np.float64)
         distance = np.linalg.norm(rows - centre, axis=1)
         origin = np.linalg.norm(rows.astype(np.float64), axis=1)
         self.centroid.append(centre)
         self.radii.append((float(distance.mean()), float(distance.max()), float(origin.mean())))
-        self.n_tokens = len(rows)
 
     def repeat(self) -> None:
         self.centroid.append(self.centroid[-1])

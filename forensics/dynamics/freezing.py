@@ -165,7 +165,7 @@ class Freezing:
 
 _FATES = {
     "moving": "moved in the last interval: censored, not frozen",
-    "undecided": "still at the end, for no longer than the longest pause that ended: it may be one",
+    "undecided": "still at the end, for no longer than the longest pause that ended, if any: it may be one",
     "settled": "still at the end for longer than any pause that ended",
 }
 _THAW = "a token moves again after at least {} still steps"

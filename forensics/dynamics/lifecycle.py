@@ -106,6 +106,11 @@ class Phases:
         in_or_past = np.column_stack([np.full(len(ended), n), ended, np.zeros(len(ended), np.int64)])
         return np.asarray(-np.diff(in_or_past, axis=1))
 
+    def left(self, phase: int) -> int | None:
+        """Step by which half the tokens have left a phase for good; None where that is not seen or none was in it."""
+        start = self.ends[phase - 1] if phase else self.steps[0]
+        return self.survival(phase).when(0.5) if (self.ends[phase] > start).any() else None
+
     def survival(self, phase: int) -> Survival:
         """The steps at which tokens leave a phase for good; in it in the last interval: censored."""
         end = self.ends[phase]
@@ -174,7 +179,7 @@ class Lifecycle:
                 found.append(Measure(f"{name}, at the end", int(last[i]), "tokens", "dead", text))
                 if i < len(each.ends):
                     left = f"step by which half the tokens left it for good (Kaplan-Meier); {text}"
-                    found.append(Measure(f"{name}, left", each.survival(i).when(0.5), "step", "dead", left))
+                    found.append(Measure(f"{name}, left", each.left(i), "step", "dead", left))
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:

@@ -95,9 +95,14 @@ def fit_modes(before: NDArray[Any], after: NDArray[Any]) -> Modes:
     Args:
         before: ``[n, D]``, n >= 1.
         after: ``[n, D]``, the same rows later.
+
+    Returns:
+        The parts; all nan where a row is not finite, before or after.
     """
-    start = np.asarray(before, np.float64)
-    field = np.asarray(after, np.float64) - start
+    start, end = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if not (np.isfinite(start).all() and np.isfinite(end).all()):
+        return _undefined(*start.shape)
+    field = end - start
     n, dim = field.shape
     y = start - start.mean(axis=0)
     translation = field.mean(axis=0)
@@ -123,6 +128,12 @@ def fit_modes(before: NDArray[Any], after: NDArray[Any]) -> Modes:
     # In exact arithmetic no part's sum is below zero.
     energy = np.maximum(contributions.sum(axis=0), 0.0)
     return Modes(energy, _freedom(n, dim, rank), translation, expansion, turn.T, full.T, rank, contributions)
+
+
+def _undefined(n: int, dim: int) -> Modes:
+    nothing = np.full((dim, dim), np.nan)
+    parts = np.full(len(PARTS), np.nan)
+    return Modes(parts, parts, nothing[0], np.nan, nothing, nothing, 0, np.full((n, len(PARTS)), np.nan))
 
 
 def chance_shares(n: int, dim: int) -> Floats:
@@ -172,8 +183,10 @@ def bootstrap_shares(contributions: Floats, *, resamples: int = 1_000, seed: int
     rng = np.random.default_rng(seed)
     # How often each row is drawn, times its contributions: the sums of all draws in one product.
     drawn = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(resamples)])
-    energy = drawn.astype(np.float64) @ contributions
-    shares = shares_of(energy)
+    if not np.isfinite(contributions).all():
+        return np.full((2, contributions.shape[1]), np.nan)
+    # As for the energies of the fit: below zero is rounding, or a part that a draw's own fit would not have.
+    shares = shares_of(np.maximum(drawn.astype(np.float64) @ contributions, 0.0))
     if np.isnan(shares).all():
         return np.full((2, contributions.shape[1]), np.nan)
     return np.asarray(np.nanquantile(shares, (0.025, 0.975), axis=0))

@@ -60,8 +60,8 @@ class Motion:
     @property
     def shear_ratio(self) -> float | None:
         """Mean thermal over mean bulk displacement (the founding "shear ratio"); None where the centroid rests."""
-        total = float(self.bulk.sum())
-        return float(self.thermal.sum()) / total if total else None
+        total = float(np.nansum(self.bulk))
+        return float(np.nansum(self.thermal)) / total if total else None
 
     @property
     def series(self) -> Mapping[str, Floats]:
@@ -163,6 +163,9 @@ class MotionPass:
             self._starts[frame.step] = rows.copy()
 
     def _add_displacement(self, frame: Frame, old: NDArray[Any], new: NDArray[Any], gap: int) -> None:
+        if not (np.isfinite(old).all() and np.isfinite(new).all()):
+            self._add_undefined(frame)
+            return
         field = new - old  # float32: a displacement has no more digits than that
         centre = field.mean(axis=0, dtype=np.float64)
         bulk = float(np.linalg.norm(centre))
@@ -177,6 +180,15 @@ class MotionPass:
             self._shares.append((frame.step, shares))
         if self._velocities is not None and gap == 1:
             self._velocities.add(frame.step, field)
+
+    def _add_undefined(self, frame: Frame) -> None:
+        """A displacement from or to rows that are not finite: only how many of them moved can be told."""
+        moved = frame.moved("W")
+        share = float(moved[frame.rows("W").dead].mean()) if moved is not None else np.nan
+        self._steps.append(frame.step)
+        self._figures.append((np.nan, np.nan, np.nan, share))
+        if frame.step in self._fit_at:
+            self._shares.append((frame.step, np.full(len(PARTS), np.nan)))
 
     def _close_windows(self, step: int, rows: NDArray[Any]) -> None:
         for first, last in self._windows:

@@ -98,6 +98,8 @@ def onset_by_radius(steps: Ints, radius: NDArray[np.float64], *, after: int | No
     name = "radius, after the peak" if after is None else "radius"
     definition = f"(ii) first step after {where} at which the mean distance of dead rows from the origin grows at less "
     definition += f"than {RATE:.0%} of its peak rate"
+    if not np.isfinite(radius).all():
+        return Onset(name, definition, None, None, "the radius is not finite at every step")
     rates = np.diff(radius) / np.diff(steps)
     peak = int(np.argmax(rates))
     if not rates[peak] > 0:

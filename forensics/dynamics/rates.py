@@ -24,6 +24,9 @@ TOGETHER = 0.8
 TIME_RATIO = 3.0
 """Falling together also asks that no relaxation time is more than this many times another."""
 
+LEAST_R2 = 0.5
+"""A fit that explains less of the variance has no relaxation time."""
+
 Array = NDArray[np.float64]
 
 
@@ -44,6 +47,11 @@ class Decay:
     r2: float
     is_bounded: bool
 
+    @property
+    def is_fall(self) -> bool:
+        """Whether the time is one in which the series falls: a positive height, a time in bounds, r2 at least 0.5."""
+        return self.height > 0 and self.is_bounded and self.r2 >= LEAST_R2
+
     def to_dict(self) -> dict[str, Any]:
         """The fields."""
         return {name: getattr(self, name) for name in self.__slots__}
@@ -59,7 +67,8 @@ class Rates:
         power: by name, log rate on log step over the bins (None below ten bins): the exponent of a power law.
         decay: by name, an exponential to a floor fitted to the series.
         correlation: rank correlation over the bins, by pair of names.
-        verdict: "all fall together", "some fall together", or "do not fall together"; None with fewer than two rates.
+        verdict: "all fall together", "some fall together (a with b)", or "do not fall together"; None with fewer than
+            two rates. That rates fall together is no evidence of a common cause.
     """
 
     bins: NDArray[np.int64]
@@ -75,10 +84,10 @@ class Rates:
         found = []
         for name in self.rates:
             decay, power = self.decay[name], self.power[name]
-            time = decay.time if decay and decay.is_bounded else None
-            found.append(
-                Measure(f"{name}, time", time, "steps", "run", "of floor + height exp(-t/time), least squares")
-            )
+            time = decay.time if decay and decay.is_fall else None
+            rule = f"of floor + height exp(-t/time), least squares, where height > 0 and r2 >= {LEAST_R2}"
+            found.append(Measure(f"{name}, time", time, "steps", "run", rule))
+            found.append(Measure(f"{name}, r2", decay.r2 if decay else None, "share", "run", "of that fit"))
             slope = power.slope if power else None
             found.append(Measure(f"{name}, exponent", slope, "", "run", "slope of log rate on log step over the bins"))
         rule = f"rank correlations over bins at least {TOGETHER}, times within a factor {TIME_RATIO:g}, and all fall"
@@ -182,7 +191,7 @@ def _verdict(
 ) -> str | None:
     if len(rates) < 2:
         return None
-    falling = {name for name, fit in decay.items() if fit and fit.height > 0 and fit.is_bounded}
+    falling = {name for name, fit in decay.items() if fit and fit.is_fall}
 
     def together(pair: tuple[str, str]) -> bool:
         one, other = decay[pair[0]], decay[pair[1]]
@@ -191,10 +200,10 @@ def _verdict(
             return False
         return rho >= TOGETHER and max(one.time, other.time) <= TIME_RATIO * min(one.time, other.time)
 
-    found = [together(pair) for pair in pairs]
-    if all(found):
+    found = [f"{a} with {b}" for a, b in pairs if together((a, b))]
+    if len(found) == len(pairs):
         return "all fall together"
-    return "some fall together" if any(found) else "do not fall together"
+    return f"some fall together ({', '.join(found)})" if found else "do not fall together"
 
 
 def _per_step(recording: Recording, name: str, differences: Array) -> Array:

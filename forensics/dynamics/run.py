@@ -12,7 +12,7 @@ from forensics.dynamics.alignment import AlignmentPass
 from forensics.dynamics.bootstrap import analyse_bootstrap
 from forensics.dynamics.cloud import Cloud, draw_cloud
 from forensics.dynamics.context import analyse_clusters, analyse_probe
-from forensics.dynamics.direction import analyse_direction
+from forensics.dynamics.direction import Unigram, analyse_direction, known_unigram
 from forensics.dynamics.diversification import analyse_spread
 from forensics.dynamics.drift import DriftPass
 from forensics.dynamics.formation import FormationPass
@@ -75,13 +75,18 @@ def _whole_of(found: Callable[[Recording], Any]) -> Callable[[Recording], Any]:
     return lambda recording: _Whole(recording, found)
 
 
+def _with_shares(found: Callable[[Recording, Unigram | None], Any]) -> Callable[[Recording], Any]:
+    """Of an analysis against the corpus's shares: those of a synthetic corpus are drawn again, hence exact."""
+    return _whole_of(lambda recording: found(recording, known_unigram(recording, rebuild=True)))
+
+
 QUESTIONS = (
     Question("h_mean", 1, "Course of h_mean", _whole_of(analyse_mean)),
-    Question("direction", 1, "What h_mean points at", _whole_of(analyse_direction)),
+    Question("direction", 1, "What h_mean points at", _with_shares(analyse_direction)),
     Question("spread", 1, "Spread of h, and diversification", _whole_of(analyse_spread)),
     Question("clusters", 1, "Clustering of h by token", _whole_of(analyse_clusters)),
     Question("probe", 1, "Does h know its context?", _whole_of(analyse_probe)),
-    Question("bootstrap", 1, "Bootstrap amplification", _whole_of(analyse_bootstrap)),
+    Question("bootstrap", 1, "Bootstrap amplification", _with_shares(analyse_bootstrap)),
     Question("drift", 2, "Drift of the cloud as a whole", DriftPass),
     Question("alignment", 2, "Push and step against h_mean", AlignmentPass),
     Question("motion", 3, "Kinds of motion", MotionPass),
@@ -124,6 +129,7 @@ class _Guarded:
         return self.inner.result()
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of a run that diverged: what comes of it is nan, hence None
 def analyse(recording: Recording, *, progress: Progress | None = None) -> Dynamics:
     """Asks a recording everything.
 

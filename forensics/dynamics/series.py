@@ -19,6 +19,9 @@ NOISE_FACTOR = 4.0
 """Changes of a level below 4 standard deviations of a single step are called flat. Of 300 flat series each, of 12 to
 2,000 points with normal noise and with the logarithm of its size, at most 1 % exceed it."""
 
+BLOCKS = 20
+"""Blocks whose means show the noise that outlasts a step."""
+
 FEWEST = 14
 """Points from which a series has a course: two windows."""
 
@@ -33,6 +36,17 @@ def noise(series: Array) -> float:
     if len(finite) < 3:
         return 0.0
     return float(np.median(np.abs(np.diff(finite))) / (np.sqrt(2) * 0.6745))
+
+
+def slow_noise(series: Array) -> float:
+    """The same of the means of `BLOCKS` equal blocks, which hold what wanders slowly; 0 below two points a block.
+
+    Non-overlapping batch means (Conway, Management Science 9, 1963), their differences by the median as in `noise`.
+    """
+    finite = series[np.isfinite(series)]
+    if len(finite) < 2 * BLOCKS:
+        return 0.0
+    return noise(np.array([block.mean() for block in np.array_split(finite, BLOCKS)]))
 
 
 def window(n: int) -> int:
@@ -55,7 +69,7 @@ class Course:
     Attributes:
         start, lowest, end: levels: the first point, the lowest and the last running median.
         lowest_step: the middle of the lowest window.
-        noise: step-to-step.
+        noise: the larger of `noise` and `slow_noise`.
         falls, rises: whether start - lowest, end - lowest exceed `NOISE_FACTOR` times the noise.
     """
 
@@ -86,7 +100,7 @@ def course_of(steps: NDArray[np.int64], series: Array) -> Course | None:
     width = window(len(series))
     levels = running_median(series, width)
     at = int(np.argmin(levels))
-    spread = noise(series)
+    spread = max(noise(series), slow_noise(series))
     start, lowest, end = float(series[0]), float(levels[at]), float(levels[-1])
     limit = max(NOISE_FACTOR * spread, 1e-9 * abs(start))  # a constant's last bits are no change
     return Course(start, lowest, end, int(steps[at + width // 2]), spread, start - lowest > limit, end - lowest > limit)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.dynamics.plain import listed, number
-from forensics.dynamics.series import Line, fit_line, logs
+from forensics.dynamics.series import NOISE_FACTOR, Line, fit_line, logs, noise
 from forensics.dynamics.stream import Frame, run_passes
 from forensics.errors import RecordingError
 from forensics.measures import Measure
@@ -45,12 +45,18 @@ class Sharpening:
 
     @property
     def explained(self) -> float | None:
-        """Share of the fall of log |g| that the fall of log p makes, first step to the median of the last tenth."""
+        """Share of the fall of log |g| that the fall of log p makes, first step to the median of the last tenth.
+
+        None unless both fall by more than `NOISE_FACTOR` times their noise.
+        """
         falls = []
         for series in (self.probability, self.gradient):
             fall = logs(series)
-            falls.append(fall[0] - np.median(fall[-max(1, len(fall) // 10) :]))
-        return number(falls[0] / falls[1]) if falls[1] else None
+            change = fall[0] - np.median(fall[-max(1, len(fall) // 10) :])
+            if not change > NOISE_FACTOR * noise(fall):
+                return None
+            falls.append(change)
+        return number(falls[0] / falls[1])
 
     @property
     def measures(self) -> tuple[Measure, ...]:

@@ -21,7 +21,8 @@ class Stillness:
     """The pauses of some tokens and what became of them.
 
     A pause lies between two motions. A token that has stood still since its last motion is *settled* where it has for
-    longer than any pause of the run that ended, else *undecided*; one that moved in the last interval is *moving*, and
+    longer than any pause of the run that ended, else *undecided*; while no pause has ended there is nothing to hold its
+    stillness against, and every still token is undecided. One that moved in the last interval is *moving*, and
     censored. Whether a settled token stays so, only a longer run would tell.
 
     Attributes:
@@ -58,8 +59,9 @@ class Stillness:
 
     @property
     def undecided(self) -> NDArray[np.bool_]:
-        """``bool[n]``: still at the end, but for no longer than a pause that ended."""
-        return ~self.moving & (self.end - self.last_motion <= self.longest_steps)
+        """``bool[n]``: still at the end, but for no longer than a pause that ended, or no pause has."""
+        short = self.end - self.last_motion <= self.longest_steps
+        return ~self.moving & (short | (self.longest_steps == 0))
 
     @property
     def settled(self) -> NDArray[np.bool_]:

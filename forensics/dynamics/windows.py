@@ -55,7 +55,7 @@ class WindowModes:
             low, high = self.thermal_interval[:, i]
             thermal = {"share": defined(found.thermal_shares[i]), "low": defined(low), "high": defined(high)}
             parts[name] |= {f"thermal_{key}": value for key, value in thermal.items()}
-        size = float(found.energy.sum())
+        size = defined(found.energy.sum())
         return {"from": self.first, "to": self.last, "sum_of_squares": size, "rank": found.rank, "parts": parts}
 
 

@@ -34,7 +34,7 @@ def claim_of(answer: Answer) -> str:
 
 
 def _h_mean(found: MeanCourse) -> str:
-    where = "does not settle on a direction"
+    where = "does not settle on a direction" if found.tolerance is not None else "has too few steps to settle in"
     if found.convergence_step is not None:
         where = f"settles on its final direction (within {number(found.tolerance, 3)} degrees) from step "
         where += f"{found.convergence_step:,} on"
@@ -47,7 +47,7 @@ def _spread(found: SpreadCourse) -> str:
     if found.loss_end is not None and found.unigram_entropy is not None:
         loss = f"; loss ends at {number(found.loss_end, 4)} nats, unigram entropy {number(found.unigram_entropy, 4)}"
     angle = found.series["angle"]
-    verdict = found.verdict or "no verdict, for want of loss, its reference, or four steps"
+    verdict = found.verdict or "no verdict, for want of loss, its reference, or 14 steps"
     return (
         f"Diversification: {verdict}. The mean angle between h and h_mean goes from {_first(angle)} to {_last(angle)} "
         f"degrees, with a least of {number(float(np.min(angle)), 3)}{loss}."
@@ -65,10 +65,12 @@ def _direction(found: Direction) -> str:
 
 
 def _clusters(found: ClusterCourse) -> str:
-    by = "; ".join(
-        f"by {name} token {_first(series)} at the first step, {_last(series)} at the last"
-        for name, series in found.excess.items()
-    )
+    said = []
+    for name, series in found.excess.items():
+        course = found.courses[name]
+        end = "too few steps to tell where it ends" if course is None else f"{number(course.end, 3)} at the end"
+        said.append(f"by {name} token {_first(series)} at the first step, {end}")
+    by = "; ".join(said)
     return f"Share of the variance of h between tokens, beyond chance: {by}."
 
 
@@ -83,11 +85,13 @@ def _probe(found: ProbeCourse) -> str:
 
 
 def _bootstrap(found: Bootstrap) -> str:
-    collapse = "h does not collapse onto h_mean"
-    if found.collapse_step is not None:
-        collapse = f"h lies nearest to h_mean at step {found.collapse_step:,}"
+    collapse = "" if found.collapse_step is None else f"; h lies nearest to h_mean at step {found.collapse_step:,}"
+    tested, grows = found.frequency, ""
+    if tested is not None and tested.rank_correlation is not None:
+        rho = number(tested.rank_correlation, 3)
+        grows = f"; |W[{tested.step}] - W[0]| goes with the share with a rank correlation of {rho}"
     turn = "" if found.transition_step is None else f"; h_mean begins to wiggle at step {found.transition_step:,}"
-    return f"Bootstrap amplification: {found.verdict or 'no verdict'}; {collapse}{turn}."
+    return f"Bootstrap amplification: {found.verdict or 'too few steps to tell'}{collapse}{grows}{turn}."
 
 
 def _drift(found: Drift) -> str:
@@ -95,6 +99,8 @@ def _drift(found: Drift) -> str:
     lift = "the origin stays within their bounding sphere"
     if dead.liftoff is not None:
         lift = f"the origin leaves their bounding sphere at step {dead.liftoff:,}"
+    if not np.isfinite(dead.path):
+        return "A dead row is not finite at some recorded step: the centroid's path has no length."
     how = "at rest" if dead.straightness is None else f"straightness {number(dead.straightness, 3)}"
     return (
         f"The dead centroid moves {number(dead.net, 3)} over a path of {number(dead.path, 3)} ({how}); {lift}; the "
@@ -103,21 +109,24 @@ def _drift(found: Drift) -> str:
 
 
 def _alignment(found: Alignment) -> str:
-    after = _median(found.after["h_mean"])
-    steps = f"The dead centroid steps along -h_mean with a cosine of {after} (median over updates)"
+    steps = "The dead centroid does not move"
+    if np.isfinite(found.after_diagonality).any():
+        steps = f"The dead centroid steps along -h_mean with a cosine of {_cosine(found.after['h_mean'])}"
     if "h_mean" not in found.before:
         return f"{steps}; {found.missing}."
-    before = _median(found.before["h_mean"])
     kind = f" ({found.optimizer})" if found.optimizer else ""
-    pushed = f"The mean dead gradient lies along h_mean with a cosine of {before}"
+    pushed = f"The mean dead gradient lies along h_mean with a cosine of {_cosine(found.before['h_mean'])}"
     return f"{pushed}; after the optimizer{kind}, {_lower(steps)}."
 
 
 def _motion(found: Motion) -> str:
     whole = found.windows[-1]
     order = np.argsort(-whole.modes.shares, kind="stable")[:3]
-    parts = ", ".join(f"{PARTS[i]} {_percent(whole.modes.shares[i])}" for i in order)
+    chance = whole.modes.chance
+    parts = ", ".join(f"{PARTS[i]} {_percent(whole.modes.shares[i])} (noise: {_percent(chance[i])})" for i in order)
     thermal = "" if found.shear_ratio is None else f"; thermal over bulk motion is {number(found.shear_ratio, 3)}"
+    if np.isnan(whole.modes.energy).any():
+        return f"A dead row is not finite at step {whole.first:,} or {whole.last:,}: its displacement has no parts."
     if not np.isfinite(whole.modes.shares).all():
         return f"No dead row moved between step {whole.first:,} and {whole.last:,}."
     return f"Of the dead rows' displacement over the whole run, by squares: {parts}{thermal}."
@@ -138,19 +147,23 @@ def _lattice(found: LatticeMotion) -> str:
 def _lifecycle(found: Lifecycle) -> str:
     said = []
     for each in found.schemes:
-        names, last = list(each.scheme.phases), each.populations[-1]
+        # The last phase is called by what was seen: whether it is for good, only stillness against pauses may tell.
+        names, last = [*list(each.scheme.phases)[:-1], "still at the end"], each.populations[-1]
         in_them = ", ".join(f"{n:,} {name}" for name, n in zip(names, last.tolist(), strict=True) if n)
-        left = [(name, each.survival(i).when(0.5)) for i, name in enumerate(names[:-1])]
-        ends = ", ".join(f"{name} by step {step:,}" for name, step in left if step is not None)
-        said.append(f"{each.scheme.name}: at the end {in_them}" + (f"; half have left {ends}" if ends else ""))
-    return f"{'. '.join(said)}. A token that moves in the last interval is in the phase of that move, not frozen."
+        left = [(name, each.left(i)) for i, name in enumerate(names[:-1])]
+        ends = ", ".join(f"{name} by step {step:,}" for name, step in left if step is not None and step > each.steps[0])
+        said.append(f"{each.scheme.name}: {in_them}" + (f"; half have left {ends}" if ends else ""))
+    return f"At the end, by {'; by '.join(said)}. Who moves in the last interval is in the phase of that move."
 
 
 def _freezing(found: Freezing) -> str:
     fates = found.stillness["exact"].fates
     permanent = "a dead token moves in the last interval, so nothing is known to have stopped for good"
     if found.permanent is not None:
-        permanent = f"from step {found.permanent:,} on no dead token moves, as far as the recording goes"
+        permanent = f"in this recording no dead token moves from step {found.permanent:,} on"
+    if not found.stillness["exact"].longest_steps:
+        still = f"{fates['undecided']:,} are still: no pause has ended yet, so nothing can be told from stillness"
+        return f"At the end {fates['moving']:,} dead tokens move, {still}; {permanent}."
     return (
         f"At the end {fates['moving']:,} dead tokens move, {fates['settled']:,} have been still for longer than any "
         f"pause that ended, {fates['undecided']:,} for no longer than that (undecided); {permanent}."
@@ -161,11 +174,18 @@ def _updates(found: UpdateAccount) -> str:
     said = []
     for which, account in found.kinds.items():
         classes = (("moved", "moved"), ("no_gradient", "had no gradient"), ("no_update", "had no update"),
-                   ("lost", "were lost to rounding"), ("unexplained", "stayed unexplained"))  # fmt: skip
+                   ("lost", _LOST[found.rule]), ("unexplained", "stayed unexplained"))  # fmt: skip
         shares = [(label, account.share(name)) for name, label in classes]
         said.append(f"{which}: " + ", ".join(f"{_percent(s)} {label}" for label, s in shares if s))
     rule = "" if found.rule == "half a gap" else f" (what decides here is {found.rule})"
     return f"Of the elements' updates{rule}, {'; '.join(said)}."
+
+
+_LOST = {
+    "half a gap": "were lost to rounding",
+    "chance": "were rounded back by chance",
+    "second word": "are kept in the second word for later",
+}
 
 
 def _replay(found: Replay) -> str:
@@ -182,18 +202,19 @@ def _sharpening(found: Sharpening) -> str:
         return "The dead gradient cannot be fitted to the dead probability: too few steps, or one is constant."
     ratio = found.explained
     made = "" if ratio is None else f"; log p_dead falls {number(ratio, 3)} times as far as the log gradient"
-    return (
-        f"The dead gradient norm goes as p_dead to the power {number(line.slope, 3)} over time (r2 "
-        f"{number(line.r2, 3)}){made}."
-    )
+    power = "in no power that is told from its error"
+    if line.slope_error < abs(line.slope):
+        power = f"to the power {number(line.slope, 3)} \u00b1 {number(line.slope_error, 2)}"
+    return f"The dead gradient norm goes with p_dead {power} over time (r2 {number(line.r2, 3)}){made}."
 
 
 def _rates(found: Rates) -> str:
     if found.verdict is None:
         return "Fewer than two rates: nothing to hold against each other."
-    times = [(name, fit.time) for name, fit in found.decay.items() if fit is not None and fit.is_bounded]
+    times = [(name, fit.time) for name, fit in found.decay.items() if fit is not None and fit.is_fall]
     listed = ", ".join(f"{name} {number(time, 3)}" for name, time in times)
-    return f"Of loss, gradient, drift and radius: {found.verdict}." + (
+    caveat = " That is no evidence of a common cause." if not found.verdict.startswith("do not") else ""
+    return f"Of loss, gradient, drift and radius: {found.verdict}.{caveat}" + (
         f" Relaxation times in steps: {listed}." if listed else ""
     )
 
@@ -222,9 +243,12 @@ def _mean(values: Any) -> str:
     return number(float(np.mean(values)), 4)
 
 
-def _median(values: Any) -> str:
+def _cosine(values: Any) -> str:
     held = values[np.isfinite(values)]
-    return number(float(np.median(held)), 3) if len(held) else "-"
+    if not len(held):
+        return "no value: one of the two is always zero"
+    of = f"median over the {len(held):,} of {len(values):,} updates that have one"
+    return f"{number(float(np.median(held)), 3)} ({of})"
 
 
 def _percent(share: float, digits: int = 3) -> str:

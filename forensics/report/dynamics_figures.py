@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.dynamics.account import COUNTS, UpdateAccount
+from forensics.dynamics.account import COUNTS, LOST, UpdateAccount
 from forensics.dynamics.cloud import Cloud
 from forensics.dynamics.drift import Drift
 from forensics.dynamics.equal_steps import EqualSteps
@@ -58,7 +58,7 @@ def draw_dynamics(result: Study) -> Iterator[Drawn]:
         caption = (
             "Dead tokens still to freeze (Kaplan-Meier): if all that stand still at the end stay so, and if those that "
             "have stood still for no longer than a pause that ended may move again; and the share unmoved, by "
-            "definition."
+            "definition (means over up to 200 groups of steps)."
         )
         yield "freezing", 4, caption, canvas(partial(_freezing, freezing), 8.4, 3.4)
     if (updates := run["updates"]) is not None and len(updates.steps) > 1 and "dead" in updates.kinds:
@@ -93,8 +93,8 @@ def canvas(draw: Callable[[Figure], None], width: float = 6.4, height: float = 3
 def by_step(axes: Axes, steps: NDArray[np.int64], **labels: str) -> None:
     """Steps along the axis: in ratios where the run is long, for most happens early."""
     if len(steps) and steps[-1] > 50:
-        axes.set_xscale("symlog", linthresh=10)
-        axes.set_xticks([0, 10, *(10**k for k in range(2, 7) if 10**k <= steps[-1])])
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([0, *(10**k for k in range(7) if 10**k <= steps[-1])])
         axes.xaxis.set_minor_locator(_nothing())
         axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlabel="step", **labels)
@@ -120,6 +120,15 @@ def thin(steps: NDArray[np.int64], limit: int = 2_000) -> NDArray[np.int64]:
         return np.arange(len(steps))
     late = np.geomspace(limit // 2, len(steps) - 1, limit // 2).astype(np.int64)
     return np.unique(np.concatenate([np.arange(limit // 2), late]))
+
+
+def binned(values: NDArray[np.float64], limit: int = 200) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Means of at most so many bins in equal ratios, and the index of each bin's last value."""
+    if len(values) <= limit:
+        return np.arange(len(values)), values
+    starts = np.unique(np.geomspace(1, len(values) + 1, limit + 1)[:-1].astype(np.int64)) - 1
+    ends = np.append(starts[1:], len(values))
+    return ends - 1, np.add.reduceat(values, starts) / (ends - starts)
 
 
 def _hidden(run: Dynamics) -> Iterator[Drawn]:
@@ -226,10 +235,10 @@ def _freezing(found: Freezing, figure: Figure) -> None:
     by_step(left, found.steps, ylabel="share with motion to come (estimate)")
     left.set_ylim(0, 1.02)
     left.legend(fontsize=9, loc="lower left")
-    at = thin(found.steps[1:])
     for (name, shares), style in zip(found.unmoved.items(), ("-", ":", "--", "-."), strict=False):
         colour = LIVE if name == "value" else DEAD
-        right.plot(found.steps[1:][at], shares[at], color=colour, ls=style, lw=1, label=name)
+        at, means = binned(shares)
+        right.plot(found.steps[1:][at], means, color=colour, ls=style, lw=1, label=name)
     by_step(right, found.steps, ylabel="share unmoved in an interval")
     right.set_ylim(0, 1.02)
     right.legend(fontsize=9)
@@ -240,7 +249,7 @@ def _account(found: UpdateAccount, figure: Figure) -> None:
     at = thin(found.steps)
     dead = found.kinds["dead"]
     shares = dead.counts[at][:, :5].T / dead.elements
-    labels = [name.replace("_", " ") for name in COUNTS[:5]]
+    labels = [LOST[found.rule][0] if name == "lost" else name.replace("_", " ") for name in COUNTS[:5]]
     left.stackplot(found.steps[at], shares, labels=labels, colors=(LIVE, "#c8d0d8", "#e9b44c", DEAD, "black"), lw=0)
     by_step(left, found.steps, ylabel="share of the dead rows' elements")
     left.set_ylim(0, 1)

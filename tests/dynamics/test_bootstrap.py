@@ -39,7 +39,7 @@ def run(angle=COLLAPSE, turn_deg=5.0, growth=2.0, wiggle=None, displaced=None):
 
 def test_planted_amplification():
     found = analyse_bootstrap(run())
-    assert found.verdict == "supported"
+    assert found.verdict == "consistent with collapse, growth and kept direction; frequency not tested"
     assert found.collapse_step == pytest.approx(81, abs=8)
     assert found.angle_at_collapse == pytest.approx(5, abs=0.5)
     assert found.norm_at_collapse == pytest.approx(2, abs=0.1)
@@ -76,6 +76,14 @@ def test_displacement_against_share():
     assert all(d.rank_correlation == d.along_correlation == pytest.approx(1) for d in found.displaced)
     away = analyse_bootstrap(run(displaced=-np.arange(VOCAB)), unigram).displaced[0]
     assert (away.rank_correlation, away.along_correlation) == (pytest.approx(1), pytest.approx(-1))
+    grown, shrunk = (
+        analyse_bootstrap(run(displaced=each), unigram) for each in (np.arange(VOCAB), np.arange(VOCAB)[::-1])
+    )
+    assert grown.verdict == "consistent with collapse, growth, kept direction and frequency"
+    assert shrunk.verdict == "not supported: updates do not grow with token frequency"
+    assert grown.frequency.step == 10  # 90 is after the collapse at about 80
+    chance = np.random.default_rng(1).permutation(VOCAB)
+    assert "do not grow with token frequency" in analyse_bootstrap(run(displaced=chance), unigram).verdict
     same = analyse_bootstrap(run(displaced=np.ones(VOCAB)), unigram).displaced[0]
     assert (same.rank_correlation, same.tokens) == (None, VOCAB - 1)
 

@@ -49,6 +49,13 @@ class TestLastMotion:
         assert still.fates == {"moving": 1, "undecided": 2, "settled": 1}
         assert still.lengths.tolist() == [4, 5] and still.counts.tolist() == [1, 1]
 
+    def test_without_a_pause_that_ended_stillness_tells_nothing(self):
+        still = freezing([1], [1, 2, 3], [], [1, 2, 3, 4], end=4).stillness["exact"]
+        assert still.longest_steps == 0 and still.fates == {"moving": 1, "undecided": 3, "settled": 0}
+        assert still.latest.events == 0 and still.latest.when(0.25) is None and still.earliest.events == 3
+        # A single pause is enough to hold stillness against.
+        assert freezing([1], [1, 3, 4], end=4).stillness["exact"].fates["settled"] == 1
+
     def test_both_curves(self):
         still = freezing([1, 6, 12], [8], [5], [2], end=12).stillness["exact"]
         assert still.fates == {"moving": 1, "undecided": 1, "settled": 2}
@@ -125,6 +132,11 @@ class TestOnset:
         assert (held.step, held.held) == (3, True)
         assert onset_by_share(np.arange(3), np.array([0.1, 0.9])).step is None
 
+    @pytest.mark.parametrize("bad", [np.inf, np.nan])
+    def test_a_radius_that_is_not_finite_has_no_onset(self, bad):
+        found = onset_by_radius(np.arange(5), np.array([1, 2, 3, bad, bad]), after=None)
+        assert found.step is None and "not finite" in found.note
+
     def test_radius_that_stops_before_the_search_is_an_artefact(self):
         radius = np.minimum(np.arange(200.0), 50)
         clause = onset_by_radius(np.arange(200), radius, after=100)
@@ -187,7 +199,7 @@ class TestSurvival:
 class TestWhole:
     def test_all_frozen(self):
         found = freezing([], [], end=3)
-        assert found.permanent == 1 and found.stillness["exact"].fates["settled"] == 2
+        assert found.permanent == 1 and found.stillness["exact"].fates["undecided"] == 2
         assert found.quiet_ratio is None
         json.dumps(found.to_dict(), allow_nan=False)
 

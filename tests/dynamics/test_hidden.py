@@ -9,6 +9,7 @@ from forensics.dynamics.context import analyse_clusters, analyse_probe
 from forensics.dynamics.direction import Unigram, analyse_direction, known_unigram
 from forensics.dynamics.diversification import VERDICTS, analyse_spread, follow_spread
 from forensics.dynamics.hidden import analyse_mean, follow_mean, mean_cosine_by_lag
+from forensics.dynamics.run import analyse
 from forensics.errors import RecordingError
 from forensics.recording import Channel, Recording
 
@@ -92,20 +93,27 @@ COLLAPSE = np.r_[np.linspace(60, 20, 60), np.linspace(20, 50, 340)]
 FLAT, RISE = np.full(400, 40.0), np.linspace(20, 50, 400)
 LEARNS = np.r_[np.linspace(9, 6, 60), np.linspace(6, 4, 340)]
 STUCK = np.r_[np.linspace(9, 5.2, 60), np.full(340, 5.2)]
+AT = np.r_[np.linspace(9, 5.0, 60), np.full(340, 5.0)]
+WAVE = np.r_[np.zeros(60), np.sin(2 * np.pi * np.arange(340) / 70)]
 APART = np.r_[np.linspace(9, 4, 60), np.linspace(4, 4.6, 340)]
 
 
 @pytest.mark.parametrize(
     ("angle", "loss", "verdict"),
     [
-        (COLLAPSE, LEARNS, VERDICTS[0]),
-        (RISE, LEARNS, VERDICTS[1]),
+        (COLLAPSE + 2 * WAVE, LEARNS - 0.2 * WAVE, VERDICTS[0]),
+        (RISE + 2 * WAVE, LEARNS - 0.2 * WAVE, VERDICTS[1]),
+        (COLLAPSE, LEARNS, VERDICTS[3]),
+        (COLLAPSE + 2 * WAVE, LEARNS + 0.1 * WAVE, VERDICTS[3]),
+        (np.r_[np.linspace(60, 20, 396), 40, 41, 42, 43], LEARNS, VERDICTS[5]),
         (COLLAPSE, APART, VERDICTS[2]),
         (COLLAPSE, np.r_[np.linspace(9, 4, 60), np.full(340, 4.0)], VERDICTS[2]),
-        (FLAT, LEARNS, VERDICTS[3]),
-        (COLLAPSE[:60].repeat(7)[:400], LEARNS, VERDICTS[3]),
-        (COLLAPSE, STUCK, VERDICTS[4]),
-        (FLAT, STUCK, VERDICTS[5]),
+        (FLAT, LEARNS, VERDICTS[5]),
+        (COLLAPSE[:60].repeat(7)[:400], LEARNS, VERDICTS[5]),
+        (COLLAPSE, AT, VERDICTS[6]),
+        (FLAT, AT, VERDICTS[7]),
+        (COLLAPSE, STUCK, VERDICTS[8]),
+        (FLAT, STUCK, VERDICTS[8]),
     ],
 )
 def test_the_verdict_follows_what_was_planted(angle, loss, verdict):
@@ -113,6 +121,27 @@ def test_the_verdict_follows_what_was_planted(angle, loss, verdict):
     found = follow_spread(STEPS, series, loss + RNG(4).normal(0, 0.02, 400), unigram_entropy=5.0)
     assert found.verdict == verdict
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("memory", [1.0, 0.98], ids=["walk", "autoregression"])
+def test_what_wanders_by_itself_is_not_supported(memory):
+    supported = 0
+    for seed in range(100):
+        rng = RNG(seed)
+        loss = 4.7 + 1.5 * np.exp(-np.arange(600) / 150) + rng.normal(0, 0.03, 600)
+        angle = np.zeros(600)
+        for t, push in enumerate(rng.normal(0, 0.5, 599), 1):
+            angle[t] = memory * angle[t - 1] + push
+        series = dict.fromkeys(("along", "angle", "total"), 40 + angle)
+        verdict = follow_spread(np.arange(600), series, loss, unigram_entropy=5.05).verdict
+        supported += verdict in VERDICTS[:2]
+    assert supported <= 5
+
+
+def test_too_few_steps_after_the_lowest_do_not_deny_a_link():
+    angle = np.r_[60, np.linspace(22, 20, 25), np.full(4, 60)]
+    found = follow_spread(np.arange(30), {"angle": angle}, np.linspace(6, 4, 30), unigram_entropy=5.5)
+    assert (found.linked, found.verdict) == (None, VERDICTS[4])
 
 
 def test_two_trends_alone_do_not_correlate_in_their_changes():
@@ -173,6 +202,16 @@ def test_the_probe(gain, verdict, since):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_a_probe_that_overflowed_is_not_ahead():
+    run = probed(0.5)
+    frames = [(t, {c.name: run.frame(c.name, t) for c in run.channels if t in run.steps(c.name)}) for t in range(6)]
+    frames[-1][1]["probe_logp"] = np.tile([np.inf, -np.inf], 10).astype(np.float32)
+    frames[-2][1]["probe_logp"] = np.full(20, np.nan, np.float32)
+    found = analyse_probe(Recording.from_frames({}, run.channels, frames, vocab_size=30, dead_ids=[25]))
+    assert (found.ahead_since, found.verdict) == (None, "cannot tell")
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_clusters_beyond_chance():
     n = 200
     chance = np.full(n, 0.1)
@@ -227,3 +266,28 @@ def test_shares_known_from_the_probe_and_from_clusters():
     assert counted.token_ids.tolist() == [1, 6]
     assert np.allclose(np.exp(counted.log_share), [0.25, 0.75])
     assert known_unigram(recorded(loss=[1.0]), rebuild=True) is None
+
+
+def test_a_synthetic_corpus_is_drawn_again_if_it_is_the_recorded_one():
+    from forensics.toy.config import RunConfig
+    from forensics.toy.corpus import build_corpus
+
+    spec = {"kind": "synthetic", "vocab": 64, "dead": 24, "tokens": 8_000}
+    config = RunConfig.from_dict({"name": "x", "steps": 2, "corpus": spec})
+    corpus = build_corpus(config.corpus)
+    points = pointing([np.zeros(64)])
+    frames = [
+        (t, {c.name: points.frame(c.name, t) for c in points.channels if t in points.steps(c.name)}) for t in (0, 1)
+    ]
+
+    def shares(digest, settings):
+        run = Recording.from_frames(settings, points.channels, frames, vocab_size=64, dead_ids=corpus.dead_ids)
+        run.extra = {"corpus": {"sha256": digest}}
+        return analyse(run)["direction"]
+
+    found = shares(corpus.sha256, config.to_dict())
+    assert "drawn again" in found.shares and found.pointings[-1].divergence == pytest.approx(
+        np.log(64) - corpus.unigram_entropy, rel=1e-3
+    )
+    assert "no share" in shares("0" * 64, config.to_dict()).shares
+    assert "no share" in shares(corpus.sha256, {"corpus": {"kind": "of later"}}).shares

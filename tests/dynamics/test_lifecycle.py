@@ -116,3 +116,9 @@ def test_no_dead_token_and_one_step_are_said():
         analyse_lifecycle(hopping(one_coordinate(HOPS), []))
     with pytest.raises(RecordingError, match="one step"):
         analyse_lifecycle(hopping(np.zeros((0, 2, 4), int), [0]))
+
+
+def test_a_phase_that_nobody_was_in_is_never_left():
+    found = analyse_lifecycle(hopping(one_coordinate(np.array([[1], [1], [0]])), [0]))
+    values = {m.name: m.value for m in found.measures}
+    assert (values["early, left"], values["midlife, left"], values["late, left"]) == (None, None, 2)

@@ -267,3 +267,31 @@ def test_long_runs_fit_modes_at_some_steps_from_the_first_to_the_last():
     assert 100 < len(found.mode_steps) <= 200
     assert np.count_nonzero(np.isfinite(found.series["share_translation"])) == len(found.mode_steps)
     assert len(found.steps) == 1000
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_leaves_its_steps_undefined_and_the_others_as_they_are(bad):
+    """And without a warning, which fails a test here."""
+    walk = np.random.default_rng(9).standard_normal((21, 4, 3)).cumsum(axis=0)
+    whole = analyse_motion(recorded(walk, [0, 1, 2, 3]))
+    walk[5, 1, 0] = bad
+    found = analyse_motion(recorded(walk, [0, 1, 2, 3]))
+    undefined = np.isin(found.steps, [5, 6])
+    for values, before in ((found.mode_shares, whole.mode_shares), (found.thermal, whole.thermal)):
+        assert np.isnan(values[undefined]).all() and np.array_equal(values[~undefined], before[~undefined])
+    assert np.isfinite(found.shear_ratio) and found.moved.tolist() == [1.0] * 20
+    json.dumps([found.to_dict(), [m.to_dict() for m in found.measures]], allow_nan=False)
+    walk[20:, 1] = bad
+    found = analyse_motion(recorded(walk, [0, 1, 2, 3]))
+    assert found.windows[-1].to_dict()["sum_of_squares"] is None and np.isnan(found.windows[-1].interval).all()
+    json.dumps([found.to_dict(), [m.to_dict() for m in found.measures]], allow_nan=False)
+
+
+def test_intervals_of_shares_are_shares():
+    """A pure translation leaves the other parts a sum of rounding errors, of either sign."""
+    found = fit_modes(CLOUD, CLOUD + PLANTED["translation"])
+    assert (found.contributions[:, 1:4].sum(axis=0) < 1e-9).all()
+    signed = np.stack([np.ones(50), np.tile([-1e-7, 0], 25)], axis=1)
+    for contributions in (found.contributions, signed):
+        interval = bootstrap_shares(contributions)
+        assert (interval >= 0).all() and (interval <= 1).all()

@@ -33,14 +33,26 @@ def test_rates_that_fall_together_and_rates_that_do_not():
     assert together.verdict == "all fall together"
     assert together.decay["b"].time == pytest.approx(120, rel=0.1)
     rising = compare_rates(STEPS, loss, {"a": falling(100, 1), "b": 1 - falling(100, 2)})
-    assert rising.verdict == "some fall together"
+    assert rising.verdict == "some fall together (loss fall with a)"
     # A fall of another time scale goes along in rank, and not in time.
     slow = compare_rates(STEPS, loss, {"b": falling(5, 2)})
     assert slow.verdict == "do not fall together"
     flat = compare_rates(STEPS, loss, {"b": np.random.default_rng(3).normal(1, 0.1, 600)})
     assert flat.verdict == "do not fall together"
     json.dumps(flat.to_dict(), allow_nan=False)
-    assert {m.name: m.value for m in together.measures}["rates"] == "all fall together"
+    measures = {m.name: m.value for m in together.measures}
+    assert measures["rates"] == "all fall together" and measures["b, r2"] > 0.9
+    rising = {m.name: m.value for m in rising.measures}
+    assert rising["b, time"] is None and rising["b, r2"] > 0.9
+
+
+def test_what_is_mostly_noise_or_rises_has_no_relaxation_time():
+    jitter = np.random.default_rng(5).normal(1, 0.1, 600)
+    faint = fit_decay(STEPS, jitter + 0.15 * np.exp(-STEPS / 100))
+    assert faint.height > 0 and faint.is_bounded and faint.r2 < 0.5 and not faint.is_fall
+    assert fit_decay(STEPS, 1 + np.exp(-STEPS / 100)).is_fall
+    assert not fit_decay(STEPS, 2 - np.exp(-STEPS / 100)).is_fall
+    assert not fit_decay(STEPS, 5 - STEPS / 100).is_fall
 
 
 def test_rates_of_a_recording():
@@ -103,6 +115,19 @@ def test_gradients_that_fall_otherwise_are_not_sharpening():
     json.dumps(zero.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize("steady", ["p", "g", "rising"])
+def test_no_share_of_a_fall_that_is_none(steady):
+    from forensics.dynamics.sharpening import Sharpening
+
+    rng = np.random.default_rng(7)
+    fall, flat = np.exp(-np.arange(200) / 50), np.exp(rng.normal(0, 0.1, 200))
+    p = {"p": flat, "g": fall, "rising": 1 / fall}[steady]
+    g = {"p": fall, "g": flat, "rising": 1 / fall}[steady]
+    none = np.full(200, np.nan)
+    assert Sharpening(np.arange(200), g, p, None, none, none).explained is None
+    assert Sharpening(np.arange(200), fall, fall, None, none, none).explained == pytest.approx(1)
+
+
 def test_sharpening_says_what_to_record():
     run = sharpened(lambda p, t: p)
     for name in ("grad", "p_dead"):
@@ -124,6 +149,16 @@ def test_noise_is_that_of_a_step_and_not_of_the_course():
 def test_flat_series_are_flat_in_nearly_every_draw(n, shown):
     noises = (shown(np.random.default_rng(seed).normal(0, 1, n)) for seed in range(200))
     assert sum(course_of(np.arange(n), series).shape != "flat" for series in noises) <= 4
+
+
+def test_noise_that_outlasts_a_step_is_no_change():
+    changed = 0
+    for seed in range(100):
+        series = np.zeros(600)
+        for t, push in enumerate(np.random.default_rng(seed).normal(0, 1, 599), 1):
+            series[t] = 0.9 * series[t - 1] + push
+        changed += course_of(np.arange(600), series).rises
+    assert changed <= 20  # 49 by the noise of a single step
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,25 @@
 import csv
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from forensics.dynamics.compare import compare
+from forensics.dynamics.freezing import analyse_freezing
+from forensics.dynamics.lifecycle import analyse_lifecycle
 from forensics.dynamics.run import analyse
 from forensics.dynamics.study import Study
+from forensics.formats import float_format
+from forensics.recording import Recording
 from forensics.report.dynamics_claims import CLAIMS
+from forensics.report.dynamics_figures import binned, by_step, canvas
 from forensics.report.dynamics_report import dynamics_json, dynamics_text, write_dynamics_report
 from forensics.report.dynamics_sections import SECTIONS
 from forensics.toy import run as runs
 from forensics.toy.config import RunConfig
+from tests.dynamics.made_hops import hopping, one_coordinate
 from tests.dynamics.made_runs import drifting
 
 CHANNELS = "W,grad,m,v,loss,h_mean,spread,clusters,probe,logits,p_dead,summaries".split(",")  # noqa: SIM905
@@ -184,3 +191,130 @@ def test_hostile_names_and_settings_are_inert(tmp_path):
         assert not re.search(rf"(?<!\\){re.escape(markup)}", outside), markup
     assert not any(character in report for character in "\x1b\u202e")
     assert "\x1b" not in dynamics_text(Study(tuple(made), compare(made)))
+
+
+def claim(key, result):
+    return CLAIMS[key](result)
+
+
+def freezing_hops(hops):
+    recording = hopping(one_coordinate(np.array(hops)), range(len(hops[0])))
+    return analyse_freezing(recording), analyse_lifecycle(recording)
+
+
+def test_stillness_is_judged_only_against_pauses_that_ended():
+    freezing, lifecycle = freezing_hops([[1, 1], [1, 0], [0, 0]])
+    said = claim("freezing", freezing)
+    assert "2 are still: no pause has ended yet, so nothing can be told from stillness" in said
+    assert "in this recording no dead token moves from step 3 on" in said and "longer than any" not in said
+    said = claim("lifecycle", lifecycle)
+    assert "2 still at the end" in said and "frozen" not in said and "fimbulwinter" not in said
+    assert "early" not in said and "midlife" not in said and "half have left late by step 1" in said
+    freezing, _ = freezing_hops([[1, 1], [0, 0], [1, 0], [0, 0]])
+    assert "1 have been still for longer than any pause" in claim("freezing", freezing)
+
+
+def test_alignment_says_of_how_many_updates(whole):
+    found = whole.run["alignment"]
+    rest = np.full(60, np.nan)
+    some = np.where(np.arange(60) < 7, 0.5, np.nan)
+    said = claim("alignment", replace(found, after={"h_mean": some}))
+    assert "with a cosine of 0.5 (median over the 7 of 60 updates that have one)" in said
+    said = claim("alignment", replace(found, after={"h_mean": rest}, after_diagonality=rest))
+    assert "the dead centroid does not move" in said and "cosine of -." not in said
+
+
+def test_what_is_lost_is_called_by_the_rule(whole):
+    account = whole.run["updates"]
+    words = {"half a gap": "lost to rounding", "chance": "rounded back by chance", "second word": "kept in"}
+    for rule, word in words.items():
+        found = replace(account, rule=rule)
+        lost = [m for m in found.measures if word in m.name]
+        assert word in claim("updates", found) and len(lost) == 2 * len(found.kinds)
+        others = set(words.values()) - {word}
+        assert not any(other in m.name for other in others for m in found.measures)
+        assert ("below half a gap" in lost[0].definition) == (rule == "half a gap")
+
+
+def test_a_run_that_is_no_longer_finite_has_a_report(tmp_path):
+    recording = drifting(30)
+    frames = [(int(s), {"W": recording.frame("W", int(s)).copy()}) for s in recording.steps("W")]
+    channel = recording.channel("W")
+    infinite = float_format(channel.format).narrow(np.array([np.inf], np.float32))[0]
+    for step, frame in frames:
+        frame["W"][1, 0] = infinite if step > 20 else frame["W"][1, 0]
+    made = Recording.from_frames({}, [channel], frames, vocab_size=recording.vocab_size, dead_ids=recording.dead_ids)
+    report = text_of(Study((analyse(made),)), tmp_path)
+    assert "A dead row is not finite at step 0 or" in report and "nan" not in report
+
+
+def test_a_long_line_is_binned_and_keeps_its_mean():
+    values = np.random.default_rng(0).random(2_000)
+    at, means = binned(values)
+    assert 100 < len(at) <= 200 and at[-1] == 1_999 and at[0] == 0
+    assert np.isclose((means * np.diff(at, prepend=-1)).sum(), values.sum())
+    at, means = binned(values[:200])
+    assert np.array_equal(means, values[:200]) and np.array_equal(at, np.arange(200))
+
+
+def test_steps_have_no_kink_at_ten():
+    def draw(figure):
+        axes = figure.subplots()
+        by_step(axes, np.arange(2_001))
+        place = axes.transData.transform([(s, 0) for s in (2, 4, 8)])[:, 0]
+        assert np.isclose(place[1] - place[0], place[2] - place[1])
+
+    canvas(draw)
+
+
+def test_claims_of_hidden_states_say_no_more_than_was_found():
+    from forensics.dynamics.bootstrap import analyse_bootstrap
+    from forensics.dynamics.context import ClusterCourse
+    from forensics.dynamics.rates import compare_rates
+    from forensics.dynamics.series import Line, course_of
+    from forensics.dynamics.sharpening import Sharpening
+    from tests.dynamics.test_bootstrap import N, run
+
+    flat = CLAIMS["bootstrap"](analyse_bootstrap(run(angle=np.full(N, 40.0))))
+    assert flat.count("collapse") == 1 and "h does not collapse onto h_mean." in flat
+
+    steps, spike = np.arange(40), np.r_[np.full(39, 0.1), 0.9]
+    courses = {"target": course_of(steps, spike), "predicted": None}
+    said = CLAIMS["clusters"](ClusterCourse(steps, {"target": spike, "predicted": spike[:5]}, courses))
+    assert "by target token 0.1 at the first step, 0.1 at the end" in said and "too few steps to tell" in said
+
+    def sharpening(slope, error):
+        none = np.full(40, np.nan)
+        return CLAIMS["sharpening"](Sharpening(steps, spike, spike, Line(slope, 0.0, error, 0.5, 40), none, none))
+
+    assert "to the power -0.98 \u00b1 0.1 over" in sharpening(-0.98, 0.1)
+    assert "0.98" not in sharpening(0.98, 1.1) and "log p_dead falls" not in sharpening(0.98, 1.1)
+
+    time = np.arange(1, 601)
+    noise = np.random.default_rng(0).normal(1, 0.1, 600)
+    said = CLAIMS["rates"](compare_rates(time, 5 + np.exp(-time / 100), {"a": np.exp(-time / 110), "b": noise}))
+    assert "some fall together (loss fall with a). That is no evidence of a common cause." in said
+    assert re.search(r"in steps: loss fall [\d.]+, a [\d.]+\.$", said)
+    said = CLAIMS["rates"](compare_rates(time, 5 + 0.05 * noise, {"b": noise}))
+    assert said == "Of loss, gradient, drift and radius: do not fall together."
+
+
+def test_parts_of_motion_stand_beside_those_of_noise(whole):
+    found = whole.run["motion"]
+    largest = found.windows[-1].modes
+    at = int(np.argmax(largest.shares))
+    assert f"(noise: {100 * largest.chance[at]:.3g} %)" in CLAIMS["motion"](found)
+
+
+@pytest.mark.parametrize("key", ["h_mean", "spread", "bootstrap", "clusters"])
+def test_a_short_run_denies_nothing(trained, key):
+    from forensics.recording import Recording, open_recording
+
+    run = open_recording(trained)
+    names = [c for c in run.channels if c.name not in ("W", "grad", "m", "v")]
+    frames = [(t, {c.name: run.frame(c.name, t) for c in names if t in run.steps(c.name)}) for t in range(9)]
+    short = Recording.from_frames({}, names, frames, vocab_size=64, dead_ids=run.dead_ids)
+    short.extra = run.extra
+    said = CLAIMS[key](analyse(short)[key])
+    assert "too few steps" in said or "14 steps" in said, said
+    assert "does not" not in said
