@@ -43,7 +43,7 @@ def bad(result, folder, *, code=3, lines=2):
 def test_it_prints_claims_and_writes_the_report(first, tmp_path):
     result = run(first, "--out", tmp_path / "report")
     assert result.exit_code == 0, result.output
-    assert "from step 15 on no dead token moves" in result.stdout and "report in" in result.stderr
+    assert "no dead token moves from step 15 on" in result.stdout and "report in" in result.stderr
     assert {"dynamics.md", "dynamics.json", "series.csv", "tokens.csv"} <= {
         p.name for p in (tmp_path / "report").iterdir()
     }
