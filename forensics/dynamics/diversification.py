@@ -121,8 +121,8 @@ VERDICTS = (
     "both trend: their changes are not linked",
     "both trend: too few steps after the lowest to tell whether their changes are linked",
     "contradicted: loss falls below unigram, and h does not spread",
-    "contradicted: h spreads, and loss stays at unigram",
-    "stuck at unigram: h does not spread, and loss stays at unigram",
+    "contradicted: h spreads, and loss ends at unigram",
+    "stuck at unigram so far: h does not spread, and loss ends there",
     "loss has not reached unigram entropy",
 )
 

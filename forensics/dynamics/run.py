@@ -192,7 +192,10 @@ def _whole(recording: Recording, answers: tuple[Answer, ...]) -> Dynamics:
     if weights is not None and weights.token_ids is not None:
         rows = rows_of(recording)
         n_rows, n_dead_rows = len(rows.token_ids), len(rows.dead)
-    dim = weights.shape[1] if weights is not None and len(weights.shape) == 2 else None
+    if weights is not None and len(weights.shape) == 2:
+        dim = weights.shape[1]
+    else:
+        dim = recording.config.get("model", {}).get("dim")
     return Dynamics(
         name=recording.name,
         config=recording.config,

@@ -52,7 +52,7 @@ def draw_dynamics(result: Study) -> Iterator[Drawn]:
         caption = "Shares of the dead rows' displacement at single steps, by kind of motion; white where nothing moved."
         yield "motion", 3, caption, canvas(partial(_modes, motion))
     if (lattice := run["lattice"]) is not None and lattice.dead is not None:
-        caption = "Dead tokens by regime of motion in each interval, and quantiles of how far they go in ulp."
+        caption = "Dead tokens by regime of motion in each interval; how far they go in ulp, means over up to 200 groups of steps."
         yield "lattice", 4, caption, canvas(partial(_lattice, lattice), 8.4, 3.4)
     if (freezing := run["freezing"]) is not None:
         caption = (
@@ -218,8 +218,8 @@ def _lattice(found: LatticeMotion, figure: Figure) -> None:
     left.grid(False)
     left.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
     for i, (label, style) in enumerate((("median", "-"), ("90 %", "--"), ("largest", ":"))):
-        lengths = found.dead.lengths["l2_ulp"][at, i]
-        right.plot(steps, np.where(lengths > 0, lengths, np.nan), color=DEAD, ls=style, lw=1, label=label)
+        ends, means = binned(found.dead.lengths["l2_ulp"][:, i])
+        right.plot(found.steps[1:][ends], np.where(means > 0, means, np.nan), color=DEAD, ls=style, lw=1, label=label)
     by_step(right, found.steps, ylabel="L2 of a step (ulp)")
     in_ratios(right, found.dead.lengths["l2_ulp"][at])
     right.legend(fontsize=9)
