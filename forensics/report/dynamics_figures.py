@@ -52,7 +52,7 @@ def draw_dynamics(result: Study) -> Iterator[Drawn]:
         caption = "Shares of the dead rows' displacement at single steps, by kind of motion; white where nothing moved."
         yield "motion", 3, caption, canvas(partial(_modes, motion))
     if (lattice := run["lattice"]) is not None and lattice.dead is not None:
-        caption = "Dead tokens by regime of motion in each interval; how far they go in ulp, means over up to 200 groups of steps."
+        caption = "Dead tokens by regime of motion; how far they go in ulp (means over up to 200 groups of steps)."
         yield "lattice", 4, caption, canvas(partial(_lattice, lattice), 8.4, 3.4)
     if (freezing := run["freezing"]) is not None:
         caption = (
