@@ -28,6 +28,14 @@ ONE = "threads=1"  # the number of threads is in the words: this one every machi
 ALL = "record.channels=W,grad,m,v,loss,h_mean,spread,clusters,probe,logits,p_dead,summaries"
 FEW = "record.channels=W,grad,h_mean,loss,p_dead,summaries"
 WIDTHS = (64, 128, 256, 512, 1024)
+SEEDS = (42, 43, 44)
+CHANGES = {
+    "as-it-is": (),
+    "sigma-0.02": ("initial.tokens.sigma=0.02",),
+    "lr-3e-3": ("optimizer.lr=3e-3",),
+    "two-layers": ("model.layers=2",),
+}
+"""What is changed in pocket, each with every seed."""
 
 RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "stamp": ("stamp", (ONE,)),
@@ -38,6 +46,11 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
     "goldilocks": ("goldilocks", (ONE, ALL)),
     **{
         f"width-{d}": ("stamp", (ONE, f"model.dim={d}", "record.channels=h_mean,loss,spread,summaries")) for d in WIDTHS
+    },
+    **{
+        f"pocket-{name}-{seed}": ("pocket", (f"seed={seed}", *settings))
+        for name, settings in CHANGES.items()
+        for seed in SEEDS
     },
 }
 """Name of each run here, its preset and what is set."""
@@ -72,6 +85,7 @@ def write(folder: Path) -> None:
     for name in DYNAMICS:
         report([folder / name], HERE / f"run-{name}")
     report([folder / f"width-{d}" for d in WIDTHS], HERE / "run-widths")
+    report([folder / f"pocket-{name}-{seed}" for name in CHANGES for seed in SEEDS], HERE / "run-seeds")
 
 
 def report(folders: list[Path], out: Path) -> None:
