@@ -130,7 +130,7 @@ def bad_inputs(tmp_path):
         "package": ("pkg:no_such_package_here", "no installed package"),
         "module": ("pkg:os.path", "not a module's name"),
         "planted": ("synth:nobody", "healthy"),
-        "recording": ("run:x", "not a kind of SOURCE"),
+        "recording": ("run:x", "no such folder"),
         "nothing": ("", "empty SOURCE"),
         "newline": ("./a\x1b[31m\nb", "no such file"),
     }

@@ -23,6 +23,7 @@ CONFIG = RunConfig.from_dict(
     {
         "name": "small",
         "steps": 80,
+        "threads": 1,
         "checkpoint_every": 16,
         "corpus": {"kind": "synthetic", "vocab": 64, "dead": 24, "tokens": 8_000},
         "batches": {"batch": 4, "context": 12},
