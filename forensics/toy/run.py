@@ -6,20 +6,17 @@ every checkpoint's step; on resume later frames are dropped and made again, from
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from forensics.errors import ConfigError, RecordingError, TrainingError
 from forensics.recording import RecordingWriter, open_recording
 from forensics.toy.config import RunConfig, differences
 from forensics.toy.corpus import Corpus, build_corpus
 from forensics.toy.cost import Cost, check_disk, estimate
+from forensics.toy.device import choose_device, environment, prepare, same_environment
 from forensics.toy.events import Events
 from forensics.toy.figures import Figures
 from forensics.toy.loop import Training, train
@@ -89,7 +86,7 @@ def begin(config: RunConfig, folder: str | Path, *, device: str = "auto") -> Run
         OutputError: the folder holds a recording already, or the disk cannot hold this one.
     """
     where = choose_device(device)
-    _prepare(where, config.threads)
+    prepare(where, config.threads)
     corpus = build_corpus(config.corpus)
     corpus.require_dead()
     figures = Figures(corpus)
@@ -149,8 +146,8 @@ def resume(
     if corpus.sha256 != state["corpus"]:
         raise ConfigError(f"{path.name}: the corpus is not the one that the run began with")
     where = choose_device(device)
-    _same_environment(path, state["environment"], environment(where))
-    _prepare(where, state["environment"]["threads"])
+    same_environment(path, state["environment"], environment(where))
+    prepare(where, state["environment"]["threads"])
     figures = Figures(corpus)
     recorders = make_recorders(config.record.channels, config=config, corpus=corpus, figures=figures)
     cost = estimate(config, vocab=corpus.vocab_size, dead=len(corpus.dead_ids))
@@ -202,47 +199,6 @@ def carry_on(run: Run, *, watch: Watch | None = None, stopped: Callable[[], bool
     return run.finished
 
 
-def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" takes CUDA or MPS where there is one.
-
-    Raises:
-        ConfigError: it is not there.
-    """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next((kind for kind in ("cuda", "mps") if there[kind]), "cpu"))
-    kind, colon, index = name.partition(":")
-    is_index = not colon or (kind == "cuda" and index.isascii() and index.isdecimal())
-    if kind not in there or not is_index:
-        raise ConfigError(f"{name!r} is not a device", hint="auto, cpu, cuda, cuda:N or mps")
-    if not there[kind] or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
-        found = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise ConfigError(f"device {name} is not there", hint=f"this machine has: {found}")
-    return torch.device(name)
-
-
-def _prepare(device: torch.device, threads: int) -> None:
-    """Makes torch give the same words again: sums are split among threads, so their number is in the words."""
-    if threads > 4 * (os.cpu_count() or 1):
-        raise ConfigError(f"threads is {threads}; this machine has {os.cpu_count()} processors")
-    if threads:
-        torch.set_num_threads(threads)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """What the words depend on besides the settings."""
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {
-        "torch": str(torch.__version__),
-        "device": device.type,
-        "processor": f"{platform.machine()} {kind}",
-        "threads": torch.get_num_threads(),
-    }
-
-
 def _reopen(path: Path, config: RunConfig | None) -> tuple[int, dict[str, Any], RecordingWriter]:
     """The last checkpoint whose frames are whole, too, and the recording opened after it.
 
@@ -291,12 +247,3 @@ def _until(config: RunConfig, steps: int) -> RunConfig:
         )
     table = config.to_dict()
     return RunConfig.from_dict({**table, "steps": steps})
-
-
-def _same_environment(path: Path, was: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in ("torch", "device", "processor"):
-        if was[key] != now[key]:
-            raise ConfigError(
-                f"{path.name}: it began with {key} {was[key]}, here it is {now[key]}; the words would differ",
-                hint="resume where it began, or begin a new run",
-            )
