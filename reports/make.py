@@ -39,7 +39,8 @@ The long files (`tokens.csv`, `census.csv`, `artifacts.safetensors`) are left ou
 
 TOY = """## Toy runs
 
-Trained and written by `python reports/toy.py`: what a recording shows of [pocket](run-pocket/dynamics.md) and of
+Trained and written by `python reports/toy.py` (`dynamics.json`, `series.csv` and `tokens.csv` are left out): what a
+recording shows of [pocket](run-pocket/dynamics.md) and of
 [goldilocks](run-goldilocks/dynamics.md), [five widths](run-widths/dynamics.md),
 [three seeds of four settings](run-seeds/dynamics.md), and the [founding figures beside ours](founding.md)."""
 

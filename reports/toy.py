@@ -56,7 +56,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Name of each run here, its preset and what is set."""
 
 DYNAMICS = ("pocket", "goldilocks")
-LONG = ("series.csv", "tokens.csv")
+LONG = ("dynamics.json", "series.csv", "tokens.csv")
 
 Row = tuple[str, str, str, str]
 
@@ -89,7 +89,7 @@ def write(folder: Path) -> None:
 
 
 def report(folders: list[Path], out: Path) -> None:
-    """A dynamics report without its two long tables."""
+    """A dynamics report without its long files."""
     shutil.rmtree(out, ignore_errors=True)
     write_dynamics_report(study(folders[0], folders[1:]), out)
     for name in LONG:
