@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from forensics.errors import ConfigError, OutputError
+from forensics.formats import FORMATS
 from forensics.toy.config import ModelSpec, RunConfig
-from forensics.toy.frame_sizes import FROM_STEP_0, STEP_0_ALONE, WORD_BYTES, frame_of, frames_about
+from forensics.toy.frame_sizes import FROM_STEP_0, STEP_0_ALONE, frame_of, frames_about
 from forensics.toy.presets import load_config, preset_names
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def duration(seconds: float) -> str:
 
 def _state_bytes(config: RunConfig) -> int:
     """Bytes that a checkpoint keeps of each trained number: its word, its moments, its compensation."""
-    weight, state = WORD_BYTES[config.policy.weights], WORD_BYTES[config.policy.state]
+    weight, state = FORMATS[config.policy.weights].itemsize, FORMATS[config.policy.state].itemsize
     second = weight if config.policy.rounding == "kahan" else 0
     return weight + second + state * len(config.optimizer.moments)
 

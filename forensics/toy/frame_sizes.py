@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forensics.formats import FORMATS
 from forensics.toy.config import RunConfig
 
 if TYPE_CHECKING:
     from forensics.recording import Channel
-
-WORD_BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 FROM_STEP_0 = ("W", "E")
 """Channels that have a frame of the state before any update."""
@@ -41,7 +40,7 @@ def frames_about(config: RunConfig, vocab: int, dead: int) -> list[Frame]:
     """What the settings alone say of the recording; of small channels only the order of magnitude."""
     model, batches, policy = config.model, config.batches, config.policy
     row, tracked = model.dim, config.record.count(vocab, dead)
-    word = {name: WORD_BYTES[getattr(policy, name)] for name in ("weights", "state", "gradient", "compute")}
+    word = {name: FORMATS[getattr(policy, name)].itemsize for name in ("weights", "state", "gradient", "compute")}
     scored, positions = config.scored_positions, batches.batch * batches.context
     sizes = {
         "W": tracked * row * word["weights"],
