@@ -91,3 +91,21 @@ class RemoteError(ForensicsError, ConnectionError):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         # An OSError, too: see OutputError.
         ForensicsError.__init__(self, message, hint=hint)
+
+
+class HypothesisError(ForensicsError, ValueError):
+    """A hypothesis that does not exist, is no hypothesis, or cannot be simulated as asked."""
+
+
+class ComparisonError(ForensicsError, ValueError):
+    """Things that cannot be held against each other."""
+
+
+class SchedulerError(ForensicsError, ConnectionError):
+    """A scheduler of workers that is out of reach, or lost its workers."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        # An OSError, too: see OutputError.
+        ForensicsError.__init__(self, message, hint=hint)

@@ -35,6 +35,7 @@ class Checkpoint:
         notes: what a reader of the results must know, such as a tokenizer that could not be read.
         asked: the tensor that was asked for by name, or None.
         output_bias: ``float32[rows]``, what the output layer adds to each token's score; None where it adds nothing.
+        dead_ids: ``int64[n]``, tokens that the training stream never held, where that was recorded; else None.
     """
 
     source: Source
@@ -45,6 +46,7 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     asked: str | None = None
     output_bias: NDArray[np.float32] | None = None
+    dead_ids: NDArray[np.int64] | None = None
 
     def command(self, verb: str, *options: str) -> str:
         """What to type to do this again: the verb, the SOURCE, the options, and the tensor that was asked for."""

@@ -41,7 +41,8 @@ def open_run(argument: str, tensor: str | None = None) -> Checkpoint:
     matrices, tied = _matrices(recording, name, step, alone=tensor is not None)
     vocabulary, notes = _vocabulary(folder)
     source = Source("recording", recording.name, str(step))
-    return Checkpoint(source, matrices, tied, vocabulary, model_config(recording, matrices[0]), notes, tensor)
+    config, dead = model_config(recording, matrices[0]), recording.dead_ids
+    return Checkpoint(source, matrices, tied, vocabulary, config, notes, tensor, dead_ids=dead)
 
 
 def _parse(argument: str) -> tuple[Path, int | None]:

@@ -35,16 +35,9 @@ from forensics.undertrained import (
     measure_indicators,
 )
 from forensics.vocabulary import Census, take_census
+from forensics.vocabulary.untrained import untrained_sources
 
 TOKENS_SCHEMA = "forensics.tokens/1"
-
-SOURCES = {
-    "padding": "ids beyond the tokenizer",
-    "impossible bytes": "pieces with a byte that valid UTF-8 never uses",
-    "reserved-looking": "pieces that differ from many others in a number alone",
-    "unreachable": "tokens that no text was found to give",
-}
-"""Sets of tokens that may be untrained, as the tokenizer tells them: masks of the census with their definitions."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -158,17 +151,6 @@ def _matrix(checkpoint: Checkpoint, embedding: Embedding, census: Census, rule: 
     return MatrixTokens(
         embedding, holes, measure_production(census, in_holes(holes)), reference, indicators, candidates, halo, causes
     )
-
-
-def untrained_sources(census: Census, n_rows: int) -> dict[str, Population]:
-    """The sets of tokens that the tokenizer gives reason to think untrained; none without a tokenizer."""
-    if not len(census.vocabulary):
-        return {}
-    return {
-        name: Population(name, definition, np.flatnonzero(census.mask(name)[:n_rows]))
-        for name, definition in SOURCES.items()
-        if name != "unreachable" or census.origin is not None
-    }
 
 
 def _scores(checkpoint: Checkpoint, embedding: Embedding) -> bool:

@@ -8,10 +8,11 @@ import pytest
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
 from forensics.scanning.token_claims import claims
-from forensics.scanning.tokens import SOURCES, TOKENS_SCHEMA, scan_tokens, untrained_sources
+from forensics.scanning.tokens import TOKENS_SCHEMA, scan_tokens
 from forensics.sources import open_checkpoint
 from forensics.synthetic import plant
 from forensics.vocabulary import Vocabulary, take_census
+from forensics.vocabulary.untrained import UNTRAINED, untrained_sources
 from tests.scanning import planted_model as planted
 from tests.scanning.planted_model import DEAD, HEALTHY, NEAR, PADDING, ROWS, UNDER_TRAINED, ZERO, opened, tokenizer
 
@@ -75,7 +76,7 @@ def test_the_fixed_share_is_no_verdict(checkpoint):
 def test_sources_are_those_that_a_tokenizer_tells(checkpoint):
     census = take_census(checkpoint.vocabulary, ROWS)
     sources = untrained_sources(census, ROWS)
-    assert list(sources) == list(SOURCES)
+    assert list(sources) == list(UNTRAINED)
     assert sources["padding"].token_ids.tolist() == list(PADDING)
     assert max(map(max, (s.token_ids for s in untrained_sources(census, 130).values() if len(s)))) < 130
     assert untrained_sources(take_census(None, ROWS), ROWS) == {}  # no tokenizer: not that all is padding
