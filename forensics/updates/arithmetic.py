@@ -3,7 +3,9 @@
 A result that is rounded after every operation depends on the order of the operations, so the order here is the
 definition: `_single_tensor_adam` and `_single_tensor_sgd` of torch 2.13 (torch/optim/adam.py, sgd.py), the for-loop
 that torch takes on the CPU unless told otherwise. foreach=True has the same order and differs in one thing (`scale`),
-fused=True rounds elsewhere (`fused`). However the elements are cut into tensors, the first two give the same words.
+fused=True rounds elsewhere (`fused`). However the elements are cut into tensors, the first two give Adam the same
+words; where torch adds alpha times a bfloat16 tensor (SGD, sign, l2 decay, Kahan's decay), the last elements of a
+tensor whose length is no multiple of the vector's may be rounded otherwise than those in a longer one.
 All functions work in place.
 """
 
