@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks import dynamics, hub, lattice, scan, tokens, train
+from benchmarks import dynamics, hub, lattice, scan, simulate, tokens, train
 
 
 def main() -> None:
     """Runs one benchmark at full size, or at a size that only shows that it works."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=["dynamics", "hub", "lattice", "scan", "tokens", "train"])
+    parser.add_argument("name", choices=["dynamics", "hub", "lattice", "scan", "simulate", "tokens", "train"])
     parser.add_argument("--rows", type=int, help="a Qwen3-4B's 151,936 if not given; for hub 200 MB of embedding")
     parser.add_argument("--dim", type=int)
-    parser.add_argument("--repeats", type=int, help="3 if not given; for train 8 rounds")
+    parser.add_argument("--repeats", type=int, help="3 if not given; for simulate 5, for train 8 rounds")
     parser.add_argument("--steps", type=int, default=2_000, help="of the recorded run of train and dynamics")
     parser.add_argument("--smoke", action="store_true", help="a tiny size, one run each")
     parser.add_argument("--run", type=Path, help="a recording for dynamics, instead of one trained first")
@@ -23,6 +23,9 @@ def main() -> None:
         dynamics.run(
             options.steps, 1 if options.smoke else options.repeats or 3, folder=options.run, smoke=options.smoke
         )
+        return
+    if options.name == "simulate":
+        simulate.run(1 if options.smoke else options.repeats or 5, smoke=options.smoke)
         return
     if options.name == "train":
         rounds, steps = (1, 48) if options.smoke else (options.repeats or 8, options.steps)
