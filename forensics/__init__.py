@@ -17,6 +17,7 @@ _HOMES = {
     "Checkpoint": "forensics.checkpoint",
     "Embedding": "forensics.embedding",
     "ForensicsError": "forensics.errors",
+    "compare": "forensics.comparison",
     "find_black_holes": "forensics.black_holes",
     "load_embedding": "forensics.sources",
     "open_checkpoint": "forensics.sources",
@@ -30,6 +31,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names come from the table 
 if TYPE_CHECKING:
     from forensics.black_holes import find_black_holes as find_black_holes
     from forensics.checkpoint import Checkpoint as Checkpoint
+    from forensics.comparison import compare as compare
     from forensics.embedding import Embedding as Embedding
     from forensics.errors import ForensicsError as ForensicsError
     from forensics.recording import open_recording as open_recording

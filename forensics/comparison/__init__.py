@@ -1,0 +1,8 @@
+"""A real model set beside training recordings: what the toy reproduces, and what it does not."""
+
+from __future__ import annotations
+
+from forensics.comparison.run import compare
+from forensics.comparison.result import Comparison
+
+__all__ = ["Comparison", "compare"]
