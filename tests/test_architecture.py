@@ -27,7 +27,10 @@ ORDER = [
     ["toy"],
     ["sources"],
     ["dynamics"],
+    ["hypotheses"],
     ["scanning"],
+    ["claims"],
+    ["comparison"],
     ["report"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -46,6 +49,9 @@ HEAVY = {
     "huggingface_hub",
     "networkx",
     "tokenizers",
+    "joblib",
+    "dask",
+    "distributed",
 }
 
 
@@ -113,8 +119,9 @@ def test_torch_is_imported_where_it_trains():
         for node in ast.walk(ast.parse(path.read_text()))
         if any(name.partition(".")[0] == "torch" for name in names_of(node))
     }
-    # embedding.py: for a caller who already holds a torch tensor; dynamics: the replay runs the optimizer itself.
-    assert importers == {"dynamics", "embedding", "toy", "updates"}
+    # embedding.py: for a caller who already holds a torch tensor; dynamics' replay and hypotheses' driven cloud run the
+    # optimizer itself; comparison runs a model over a text.
+    assert importers == {"comparison", "dynamics", "embedding", "hypotheses", "toy", "updates"}
 
 
 @pytest.mark.parametrize("module", ["toy.config", "toy.presets", "toy.corpus", "toy.cost", "updates", "recording"])
@@ -128,6 +135,7 @@ def test_the_public_face():
         "Embedding",
         "ForensicsError",
         "__version__",
+        "compare",
         "find_black_holes",
         "load_embedding",
         "open_checkpoint",

@@ -25,6 +25,10 @@ VERBS = {
     "diff": "Compare two checkpoints row by row: what changed, moved, joined or left a hole.",
     "train": "Train a small language model whose dead tokens are known, and record it.",
     "dynamics": "Say what a recording shows: drift, motion, freezing, and how black holes form.",
+    "hypotheses": "Say which initialisations could have made the dead tokens' rows, and which could not.",
+    "simulate": "Draw dead tokens' rows from a hypothesis and write them as a checkpoint.",
+    "compare": "Set a model beside training recordings: what is reproduced, and what is not.",
+    "claims": "Check published observations; exit code 1 if one is contradicted.",
     "cache": "List, verify or clear the embeddings fetched from the Hub.",
     "synth": "Write a planted checkpoint with a known truth.",
 }
