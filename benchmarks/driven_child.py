@@ -15,9 +15,9 @@ from torch import nn
 
 from forensics.formats import BFLOAT16, Words
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.driven import Driver
-from forensics.hypotheses.push import Means
-from forensics.hypotheses.push_course import Course
+from forensics.hypotheses.driving.course import Course
+from forensics.hypotheses.driving.driver import Driver
+from forensics.hypotheses.driving.push import Means
 from forensics.initialisation import Normal, draw
 from forensics.updates import POLICIES, Rule
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.founding import founding_context
+from forensics.hypotheses.sampling.anchors import anchor_values
 from forensics.hypotheses.simulators import snowball
 
 Counts = tuple[int, int]

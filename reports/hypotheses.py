@@ -18,10 +18,10 @@ import forensics
 from forensics.checkpoint import Checkpoint
 from forensics.formats import FloatFormat
 from forensics.hypotheses.discovery import hypotheses
-from forensics.hypotheses.fit import OFF
 from forensics.hypotheses.founding import Curve
-from forensics.hypotheses.study import HypothesesStudy, study
+from forensics.hypotheses.judging.fit import OFF
 from forensics.hypotheses.subject import open_subject
+from forensics.hypotheses.sweeps.study import HypothesesStudy, study
 from forensics.lattice import BlockSurvey, LatticeSurvey
 from forensics.report.hypotheses_calibration import classes_part
 from forensics.report.hypotheses_document import PLANTED, is_planted, opening

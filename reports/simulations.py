@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from forensics.formats import BFLOAT16
-from forensics.hypotheses.calibration import Calibration
-from forensics.hypotheses.classes import Classes
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.discovery import hypotheses
-from forensics.hypotheses.drive_recording import By, drive_recording
-from forensics.hypotheses.driven import Driver
+from forensics.hypotheses.driving.course import Course
+from forensics.hypotheses.driving.driver import Driver
+from forensics.hypotheses.driving.recording import By, drive_recording
 from forensics.hypotheses.founding import FIGURES, SETTINGS, Curve, founding_context, replay, transition_curve
-from forensics.hypotheses.push_course import Course
-from forensics.hypotheses.simulation import draw
-from forensics.hypotheses.study import HypothesesStudy
+from forensics.hypotheses.judging.calibration import Calibration
+from forensics.hypotheses.judging.classes import Classes
+from forensics.hypotheses.sweeps.simulation import draw
+from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.initialisation import Normal
 from forensics.initialisation import draw as draw_rows
 from forensics.recording import Recording, open_recording

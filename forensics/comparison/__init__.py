@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forensics.comparison.run import compare
 from forensics.comparison.result import Comparison
+from forensics.comparison.run import compare
 
 __all__ = ["Comparison", "compare"]

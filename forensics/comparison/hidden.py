@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from forensics.embedding import Embedding
 from forensics.geometry import angle_deg
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 
 Vector = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from forensics.comparison.mechanism import Mechanism
 from forensics.comparison.runs import Group
 from forensics.comparison.verdict import LEVEL, RULE, Cell
 from forensics.embedding import Source
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 from forensics.measures import Population
 from forensics.text import align, number, visible
 

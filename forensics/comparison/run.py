@@ -17,8 +17,8 @@ from forensics.comparison.result import Comparison, Line, Side
 from forensics.comparison.runs import ToySource, group_toys, open_toys
 from forensics.comparison.verdict import judge
 from forensics.errors import ComparisonError, TensorNotFoundError
-from forensics.hypotheses.observable import Observable
 from forensics.hypotheses.observables import OBSERVABLES
+from forensics.hypotheses.observables.observable import Observable
 from forensics.hypotheses.subject import Subject, open_subject
 from forensics.sources import open_checkpoint
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 
 LEVEL = 0.05
 SEEDS = 3

@@ -17,7 +17,7 @@ from forensics.hypotheses.checkpoint_blocks import write_blocks
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis
-from forensics.hypotheses.simulation import draw
+from forensics.hypotheses.sweeps.simulation import draw
 from forensics.synthetic.planted import Planted, qwen3_config
 
 ROWS, DIM, NORM, FORMAT = 2221, 2560, 0.3709, "bfloat16"

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from forensics.formats import BFLOAT16, FloatFormat
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.sampler_cloud import noisy_cloud
+from forensics.hypotheses.sampling.anchors import anchor_values
+from forensics.hypotheses.sampling.clouds import noisy_cloud
 from forensics.synthetic.qwen3_4b_dead import plant_dead
 from forensics.synthetic.qwen3_4b_published import published
 

@@ -17,9 +17,9 @@ from forensics.formats import Words
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.live_law import measure_live_law
-from forensics.hypotheses.observable_geometry import measure_moments
-from forensics.hypotheses.observable_live import LiveRows, measure_against_live, measure_live
 from forensics.hypotheses.observables import measure_cloud
+from forensics.hypotheses.observables.geometry import measure_moments
+from forensics.hypotheses.observables.live import LiveRows, measure_against_live, measure_live
 from forensics.hypotheses.population import Dead, Progress, choose_dead
 from forensics.measures import Population
 

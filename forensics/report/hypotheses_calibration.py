@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.calibration import Calibration
-from forensics.hypotheses.classes import Classes
+from forensics.hypotheses.judging.calibration import Calibration
+from forensics.hypotheses.judging.classes import Classes
 from forensics.report.markdown import code, fold, table
 from forensics.text import number
 

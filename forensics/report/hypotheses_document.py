@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from forensics.hypotheses.calibration import HELD_OUT
-from forensics.hypotheses.fit import Fit
+from forensics.hypotheses.judging.calibration import HELD_OUT
+from forensics.hypotheses.judging.fit import Fit
+from forensics.hypotheses.judging.posterior import Interval
+from forensics.hypotheses.judging.result import NOTES, Judgement
 from forensics.hypotheses.observables import OBSERVABLES
-from forensics.hypotheses.posterior import Interval
-from forensics.hypotheses.result import NOTES, Judgement
-from forensics.hypotheses.study import HypothesesStudy
 from forensics.hypotheses.subject import Subject
+from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.report.hypotheses_calibration import calibration_parts, classes_part
 from forensics.report.hypotheses_verdicts import given_of, left_out, seen_of, verdict_table, weak, weights
 from forensics.report.markdown import code, fold, plain, table

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.fit import OFF, Fit
 from forensics.hypotheses.founding import Curve
+from forensics.hypotheses.judging.fit import OFF, Fit
 from forensics.hypotheses.observables import OBSERVABLES
-from forensics.hypotheses.study import HypothesesStudy
+from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.report.dynamics_figures import canvas
 from forensics.report.figures import IN_HOLE, REST
 from forensics.report.hypotheses_calibration import confusion_grid

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from forensics.hypotheses.observables import OBSERVABLES
-from forensics.hypotheses.study import HypothesesStudy
+from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.report.folder import Writer, write_folder
 from forensics.report.hypotheses_document import PLANTED, hypotheses_document, is_planted, opening
 from forensics.report.hypotheses_figures import FIGURES, Curves, draw_hypotheses

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from forensics.hypotheses.fit import Fit, Residual
-from forensics.hypotheses.result import Judgement
-from forensics.hypotheses.study import HypothesesStudy
+from forensics.hypotheses.judging.fit import Fit, Residual
+from forensics.hypotheses.judging.result import Judgement
+from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.report.hypotheses_calibration import power_of
 from forensics.report.markdown import code, plain, table
 from forensics.text import number

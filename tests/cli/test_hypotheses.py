@@ -84,7 +84,7 @@ def test_bad_requests(model, empty_folder, tmp_path):
 
 def test_a_scheduler_that_does_not_answer(model, empty_folder, monkeypatch):
     pytest.importorskip("distributed")
-    from forensics.hypotheses import cluster
+    from forensics.hypotheses.sweeps import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
     result = run("hypotheses", model, "--scheduler", "tcp://127.0.0.1:9")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from forensics.comparison.verdict import SEEDS, judge, predict
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 
 
 def observable(transform="identity", unit="value", resolution=1e-9, **named):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from forensics.hypotheses.hypothesis import Hypothesis, LogUniform, Parameter, Uniform
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.sweeps.simulation import Simulation
 
 
 def observables(k):

@@ -4,7 +4,7 @@ import numpy as np
 
 from forensics.formats import BFLOAT16
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.reference import Reference
+from forensics.hypotheses.sweeps.reference import Reference
 
 FILE = """
 import time

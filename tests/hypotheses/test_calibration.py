@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forensics.hypotheses.calibration import too_small
-from forensics.hypotheses.result import judge
+from forensics.hypotheses.judging.calibration import too_small
+from forensics.hypotheses.judging.result import judge
 from tests.hypotheses.made_fits import (
     counts,
     curve,

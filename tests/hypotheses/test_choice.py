@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from forensics.hypotheses.choice import LARGEST, NEAREST, Pool
-from forensics.hypotheses.classes import Classes
+from forensics.hypotheses.judging.choice import LARGEST, NEAREST, Pool
+from forensics.hypotheses.judging.classes import Classes
 from tests.hypotheses.made_fits import curve, draws, observables
 
 ALL = np.array([True, True])

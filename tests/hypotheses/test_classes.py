@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from forensics.hypotheses.classes import _holm, find_classes
-from forensics.hypotheses.distance import Frame, nearest
-from forensics.hypotheses.two_samples import _relabelled, _tail, two_samples
+from forensics.hypotheses.judging.classes import _holm, find_classes
+from forensics.hypotheses.judging.distance import Frame, nearest
+from forensics.hypotheses.judging.two_samples import _relabelled, _tail, two_samples
 from tests.hypotheses.made_fits import counts, curve, draws, observables, plane, point
 
 

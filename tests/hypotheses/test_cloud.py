@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from forensics.errors import HypothesisError
 from forensics.formats import BFLOAT16, FLOAT16, FORMATS, BlockFormat
-from forensics.hypotheses import components
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.components import find_components
+from forensics.hypotheses.observables import components
+from forensics.hypotheses.observables.components import find_components
 from forensics.lattice.graph import build_graph
 
 WORDS = arrays(np.uint16, st.tuples(st.integers(1, 12), st.integers(1, 6)), elements=st.integers(0, 3))

@@ -12,7 +12,7 @@ from forensics.hypotheses.hypothesis import Hypothesis
 OWN = """
 from dataclasses import dataclass
 from forensics.hypotheses.hypothesis import Hypothesis
-from forensics.hypotheses.sampler_cloud import one_row
+from forensics.hypotheses.sampling.clouds import one_row
 
 @dataclass
 class Held:

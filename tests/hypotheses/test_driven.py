@@ -11,12 +11,12 @@ from forensics.formats import BFLOAT16, FLOAT16, FLOAT32, BlockFormat
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.discovery import load_hypothesis
-from forensics.hypotheses.drive_hypothesis import draw_pushes, start_towards
-from forensics.hypotheses.drive_recording import drive_recording
-from forensics.hypotheses.driven import Driver, drive, follow
-from forensics.hypotheses.push import GradientWords, Means, Positions
-from forensics.hypotheses.push_course import Course
-from forensics.hypotheses.simulation import draw
+from forensics.hypotheses.driving.course import Course
+from forensics.hypotheses.driving.driver import Driver, drive, follow
+from forensics.hypotheses.driving.hypothesis import draw_pushes, start_towards
+from forensics.hypotheses.driving.push import GradientWords, Means, Positions
+from forensics.hypotheses.driving.recording import drive_recording
+from forensics.hypotheses.sweeps.simulation import draw
 from forensics.recording import open_recording
 from forensics.toy import run as runs
 from forensics.toy.config import RunConfig, override
@@ -275,7 +275,7 @@ FEW = {"steps": 40.0}
 def test_a_hypothesis_is_drawn_by_its_seed(name, fmt):
     subject = context(fmt=BFLOAT16 if isinstance(fmt, BlockFormat) else fmt)
     if isinstance(fmt, BlockFormat):
-        from forensics.hypotheses.sampler_cloud import quantised
+        from forensics.hypotheses.sampling.clouds import quantised
 
         blocks = quantised(subject.values[None], fmt)[0]
         subject = Context(60, 64, fmt, blocks, subject.centroid, 1000, 0.02)

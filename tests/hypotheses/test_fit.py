@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forensics.hypotheses.conformal import Reference
-from forensics.hypotheses.distance import Frame, nearest, statistics
-from forensics.hypotheses.fit import fit_hypothesis, needed
-from forensics.hypotheses.posterior import Draws, posterior
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.judging.conformal import Reference
+from forensics.hypotheses.judging.distance import Frame, nearest, statistics
+from forensics.hypotheses.judging.fit import fit_hypothesis, needed
+from forensics.hypotheses.judging.posterior import Draws, posterior
+from forensics.hypotheses.sweeps.simulation import Simulation
 from tests.hypotheses.made_fits import counts, curve, draws, failed, named, observables, plane, point, simulations
 
 

@@ -14,8 +14,8 @@ from forensics.embedding import Embedding
 from forensics.formats import BFLOAT16, FLOAT8_E5M2, FLOAT16, FLOAT32, BlockFormat
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable_live import measure_against_live, measure_live
 from forensics.hypotheses.observables import CLOUD, OBSERVABLES, SCALE_FREE, measure_cloud, transformed
+from forensics.hypotheses.observables.live import measure_against_live, measure_live
 from forensics.synthetic.qwen3_4b_published import published
 
 N_VOCAB = 1_000
@@ -204,8 +204,8 @@ def test_many_holes_are_held_against_each_other_up_to_the_cap():
 
 def test_only_what_is_asked_for_is_measured(monkeypatch):
     cloud = cloud_of(drawn("tight"))
-    monkeypatch.setattr("forensics.hypotheses.observable_geometry.measure_moments", None)
-    monkeypatch.setattr("forensics.hypotheses.observable_lattice.find_components", None)
+    monkeypatch.setattr("forensics.hypotheses.observables.geometry.measure_moments", None)
+    monkeypatch.setattr("forensics.hypotheses.observables.lattice.find_components", None)
     found = measured(cloud, only={"second_share", "holes"})
     assert list(found) == ["holes", "second_share"]
     assert found.items() <= measured(cloud, only=[n for n in CLOUD if n in found]).items()

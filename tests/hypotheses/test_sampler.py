@@ -10,11 +10,11 @@ from scipy import special, stats
 
 from forensics.errors import HypothesisError
 from forensics.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS
-from forensics.hypotheses import sampler
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.founding import founding_context
-from forensics.hypotheses.sampler import Noise, Sampler, normal_tail
-from forensics.hypotheses.sampler_walk import walk
+from forensics.hypotheses.sampling import sampler
+from forensics.hypotheses.sampling.anchors import anchor_values
+from forensics.hypotheses.sampling.sampler import Noise, Sampler, normal_tail
+from forensics.hypotheses.sampling.walk import walk
 from forensics.initialisation import PointNoise, draw
 
 SMALLEST_P = 1e-4

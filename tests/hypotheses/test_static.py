@@ -14,7 +14,6 @@ from scipy import stats
 from forensics.errors import HypothesisError
 from forensics.formats import BFLOAT16, FLOAT16, FLOAT32, FORMATS, BlockFormat
 from forensics.hypotheses import founding
-from forensics.hypotheses.anchors import anchor_values, cell
 from forensics.hypotheses.context import Context, Live
 from forensics.hypotheses.discovery import load_hypothesis
 from forensics.hypotheses.founding import (
@@ -25,8 +24,9 @@ from forensics.hypotheses.founding import (
     stall,
     transition_curve,
 )
-from forensics.hypotheses.sampler_cloud import cloud_of, noisy_cloud
-from forensics.hypotheses.sampler_walk import walk
+from forensics.hypotheses.sampling.anchors import anchor_values, cell
+from forensics.hypotheses.sampling.clouds import cloud_of, noisy_cloud
+from forensics.hypotheses.sampling.walk import walk
 from forensics.initialisation import MeanResized, Normal, draw
 
 SMALLEST_P = 1e-4

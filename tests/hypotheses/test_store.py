@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forensics.errors import ConfigError, OutputError, RecordingError
-from forensics.hypotheses.simulation import Simulation
-from forensics.hypotheses.store import Store
-from forensics.hypotheses.sweep import make_tasks, sweep
+from forensics.hypotheses.sweeps.simulation import Simulation
+from forensics.hypotheses.sweeps.store import Store
+from forensics.hypotheses.sweeps.sweep import make_tasks, sweep
 from tests.hypotheses.made_sweeps import make_reference, small_context
 
 ROOT = Path(__file__).parents[2]

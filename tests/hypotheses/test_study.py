@@ -7,11 +7,11 @@ import pytest
 
 from forensics import open_checkpoint
 from forensics.errors import ConfigError, HypothesisError
-from forensics.hypotheses import study as studies
 from forensics.hypotheses.checkpoint import random_context, write_simulation
 from forensics.hypotheses.discovery import hypotheses, load_hypothesis
-from forensics.hypotheses.study import check_request, choose, store_settings, study
 from forensics.hypotheses.subject import open_subject
+from forensics.hypotheses.sweeps import study as studies
+from forensics.hypotheses.sweeps.study import check_request, choose, store_settings, study
 from tests.hypotheses.made_sweeps import write_file
 
 ONLY = ("singular", "zero_rows")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from forensics.errors import HypothesisError, SchedulerError
-from forensics.hypotheses import cluster
-from forensics.hypotheses.reference import Reference
-from forensics.hypotheses.simulation import draw, simulate_one
-from forensics.hypotheses.sweep import make_tasks, run_task, sweep
+from forensics.hypotheses.sweeps import cluster
+from forensics.hypotheses.sweeps.reference import Reference
+from forensics.hypotheses.sweeps.simulation import draw, simulate_one
+from forensics.hypotheses.sweeps.sweep import make_tasks, run_task, sweep
 from tests.hypotheses.made_sweeps import make_reference, small_context, write_file
 
 CONTEXT = small_context()

@@ -8,8 +8,8 @@ from forensics.formats import BFLOAT16
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.discovery import load_hypothesis
 from forensics.hypotheses.observables import measure_cloud
-from forensics.hypotheses.simulation import draw
 from forensics.hypotheses.simulators.trained_toy import toy_config
+from forensics.hypotheses.sweeps.simulation import draw
 from forensics.recording import open_recording
 from forensics.toy import run as runs
 

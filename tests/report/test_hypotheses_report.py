@@ -10,13 +10,13 @@ import pytest
 
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
-from forensics.hypotheses.calibration import Calibration
-from forensics.hypotheses.choice import Choice
-from forensics.hypotheses.classes import Classes, Pair
 from forensics.hypotheses.founding import transition_curve
+from forensics.hypotheses.judging.calibration import Calibration
+from forensics.hypotheses.judging.choice import Choice
+from forensics.hypotheses.judging.classes import Classes, Pair
 from forensics.hypotheses.observables import OBSERVABLES
-from forensics.hypotheses.study import study
 from forensics.hypotheses.subject import open_subject
+from forensics.hypotheses.sweeps.study import study
 from forensics.report.hypotheses_calibration import calibration_parts, classes_part, confusion_grid, power_of
 from forensics.report.hypotheses_document import PLANTED, hypotheses_document
 from forensics.report.hypotheses_figures import SHOWN_STATISTICS, observed_counts, residual_grid, transition

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
-from forensics.hypotheses.sampler_cloud import noisy_cloud, unwritable
-from forensics.hypotheses.sampler_parameters import SIGMA, anchor_parameter
+from forensics.hypotheses.sampling.anchors import anchor_values
+from forensics.hypotheses.sampling.clouds import noisy_cloud, unwritable
+from forensics.hypotheses.sampling.parameters import SIGMA, anchor_parameter
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:

@@ -11,10 +11,10 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.drive_hypothesis import DRIVE, draw_pushes, driven_cloud, start_format
+from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
-from forensics.hypotheses.sampler_cloud import unwritable
-from forensics.hypotheses.sampler_parameters import initializer_range
+from forensics.hypotheses.sampling.clouds import unwritable
+from forensics.hypotheses.sampling.parameters import initializer_range
 from forensics.initialisation import Normal, draw
 
 

@@ -7,9 +7,9 @@ Trap: hidden states of such a model point apart, so that its h_mean is far short
 
 from __future__ import annotations
 
-from forensics.hypotheses.drive_hypothesis import DRIVE
+from forensics.hypotheses.driving.hypothesis import DRIVE
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter
-from forensics.hypotheses.sampler_cloud import unwritable
+from forensics.hypotheses.sampling.clouds import unwritable
 from forensics.hypotheses.simulators.driven_normal import simulate
 
 HYPOTHESIS = Hypothesis(

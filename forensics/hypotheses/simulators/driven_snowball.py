@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.drive_hypothesis import DRIVE, draw_pushes, driven_cloud, start_format, start_towards
+from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format, start_towards
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
-from forensics.hypotheses.sampler import Noise, Sampler
-from forensics.hypotheses.sampler_cloud import unwritable
-from forensics.hypotheses.sampler_parameters import SIGMA
+from forensics.hypotheses.sampling.anchors import anchor_values
+from forensics.hypotheses.sampling.clouds import unwritable
+from forensics.hypotheses.sampling.parameters import SIGMA
+from forensics.hypotheses.sampling.sampler import Noise, Sampler
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:

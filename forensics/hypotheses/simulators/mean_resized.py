@@ -16,9 +16,9 @@ from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
-from forensics.hypotheses.sampler import LEFT_OUT
-from forensics.hypotheses.sampler_cloud import cloud_on, drawn_format, with_live
-from forensics.hypotheses.sampler_parameters import tail_ids
+from forensics.hypotheses.sampling.clouds import cloud_on, drawn_format, with_live
+from forensics.hypotheses.sampling.parameters import tail_ids
+from forensics.hypotheses.sampling.sampler import LEFT_OUT
 
 SLACK = 1.001
 """Beyond what the float32 product of F and z can add to a number by its roundings."""
@@ -30,7 +30,7 @@ def simulate(context: Context, parameters: Parameters, rng: np.random.Generator)
     if live is None:
         raise HypothesisError("the live rows' mean and covariance were not measured", hint="measure the live law")
     scale = math.sqrt(float(parameters["scale"]))
-    # Chernoff's bound, as in forensics.hypotheses.sampler.
+    # Chernoff's bound, as in forensics.hypotheses.sampling.sampler.
     reach = SLACK * scale * math.sqrt(2 * math.log(max(2, context.n_rows * context.dim) / LEFT_OUT))
     spread = (reach * np.linalg.norm(live.factor, axis=1)).astype(np.float32)
     active = np.flatnonzero(fmt.narrow(live.mean - spread) != fmt.narrow(live.mean + spread))

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from forensics.hypotheses.anchors import anchor_values
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
-from forensics.hypotheses.sampler import Noise, Sampler
-from forensics.hypotheses.sampler_cloud import cloud_on, drawn_format, unwritable
-from forensics.hypotheses.sampler_parameters import SIGMA, anchor_parameter
+from forensics.hypotheses.sampling.anchors import anchor_values
+from forensics.hypotheses.sampling.clouds import cloud_on, drawn_format, unwritable
+from forensics.hypotheses.sampling.parameters import SIGMA, anchor_parameter
+from forensics.hypotheses.sampling.sampler import Noise, Sampler
 
 BLOCK_BYTES = 16 << 20
 """Words held at a time, so that a wide cloud of a whole vocabulary costs tens of MB, not hundreds."""

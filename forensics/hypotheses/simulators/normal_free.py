@@ -7,8 +7,8 @@ whose rows decay alone has shrunk: without a gradient, decoupled weight decay mu
 from __future__ import annotations
 
 from forensics.hypotheses.hypothesis import Hypothesis, LogUniform, Parameter
-from forensics.hypotheses.sampler_cloud import unwritable
-from forensics.hypotheses.sampler_parameters import initializer_range
+from forensics.hypotheses.sampling.clouds import unwritable
+from forensics.hypotheses.sampling.parameters import initializer_range
 from forensics.hypotheses.simulators.normal import simulate
 
 HYPOTHESIS = Hypothesis(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter
-from forensics.hypotheses.sampler_cloud import unwritable
+from forensics.hypotheses.sampling.clouds import unwritable
 from forensics.hypotheses.simulators.normal import simulate
 
 HYPOTHESIS = Hypothesis(

@@ -16,9 +16,9 @@ import numpy as np
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
-from forensics.hypotheses.sampler_cloud import cloud_of, drawn_format, unwritable
-from forensics.hypotheses.sampler_parameters import SIGMA
-from forensics.hypotheses.sampler_walk import walk
+from forensics.hypotheses.sampling.clouds import cloud_of, drawn_format, unwritable
+from forensics.hypotheses.sampling.parameters import SIGMA
+from forensics.hypotheses.sampling.walk import walk
 from forensics.initialisation import Normal, draw
 
 

@@ -13,8 +13,8 @@ from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
-from forensics.hypotheses.sampler_cloud import drawn_format, one_row, unwritable
-from forensics.hypotheses.sampler_parameters import tail_ids
+from forensics.hypotheses.sampling.clouds import drawn_format, one_row, unwritable
+from forensics.hypotheses.sampling.parameters import tail_ids
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:

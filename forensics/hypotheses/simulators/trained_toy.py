@@ -13,9 +13,9 @@ from forensics.errors import ConfigError, HypothesisError, TrainingError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.drive_tensors import one_thread
+from forensics.hypotheses.driving.tensors import one_thread
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform, Parameter, Parameters
-from forensics.hypotheses.sampler_parameters import initializer_range
+from forensics.hypotheses.sampling.parameters import initializer_range
 from forensics.toy.config import RunConfig, override
 from forensics.toy.presets import DEFAULT, load_config
 

@@ -7,7 +7,7 @@ import numpy as np
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
-from forensics.hypotheses.sampler_cloud import drawn_format, one_row, unwritable
+from forensics.hypotheses.sampling.clouds import drawn_format, one_row, unwritable
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:

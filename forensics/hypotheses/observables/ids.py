@@ -6,8 +6,8 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.observable_populations import DEAD
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.observables.populations import DEAD
 
 IDS = (
     Observable(

@@ -11,8 +11,8 @@ from forensics.embedding import Embedding
 from forensics.formats import FloatFormat
 from forensics.geometry import angle_deg
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.observable_geometry import measure_moments
+from forensics.hypotheses.observables.geometry import measure_moments
+from forensics.hypotheses.observables.observable import Observable
 
 AGAINST = "dead tokens against live ones"
 

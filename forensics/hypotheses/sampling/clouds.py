@@ -9,7 +9,7 @@ from forensics.errors import HypothesisError
 from forensics.formats import BFLOAT16, BlockFormat, FloatFormat, TensorFormat, Words
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.sampler import Noise, Sampler
+from forensics.hypotheses.sampling.sampler import Noise, Sampler
 
 Values = NDArray[np.float32]
 
@@ -32,7 +32,7 @@ def noisy_cloud(
         centre: ``float32[dim]``.
         sigma: standard deviation of the noise.
         rng: the generator, which is advanced.
-        arithmetic: see :class:`forensics.hypotheses.sampler.Noise`.
+        arithmetic: see :class:`forensics.hypotheses.sampling.sampler.Noise`.
 
     Raises:
         HypothesisError: numbers beyond the format's largest, or a quantised format that cannot be written.

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from forensics.hypotheses.calibration import HELD_OUT, Calibration, Trained, calibrate
-from forensics.hypotheses.choice import Choice, Pool
-from forensics.hypotheses.classes import Classes, find_classes
-from forensics.hypotheses.conformal import Reference
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.distance import Floats, statistics
-from forensics.hypotheses.fit import Fit, fit_hypothesis, needed, used_observables
 from forensics.hypotheses.hypothesis import Hypothesis, LogUniform
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.posterior import Draws
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.judging.calibration import HELD_OUT, Calibration, Trained, calibrate
+from forensics.hypotheses.judging.choice import Choice, Pool
+from forensics.hypotheses.judging.classes import Classes, find_classes
+from forensics.hypotheses.judging.conformal import Reference
+from forensics.hypotheses.judging.distance import Floats, statistics
+from forensics.hypotheses.judging.fit import Fit, fit_hypothesis, needed, used_observables
+from forensics.hypotheses.judging.posterior import Draws
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.sweeps.simulation import Simulation
 from forensics.text import align, number
 
 NOTES = (

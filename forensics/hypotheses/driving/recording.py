@@ -19,9 +19,9 @@ from forensics.dynamics.stream import rows_of
 from forensics.errors import RecordingError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.drive_tensors import one_thread
-from forensics.hypotheses.driven import Driver
-from forensics.hypotheses.push import GradientWords, Means, Positions, Push
+from forensics.hypotheses.driving.driver import Driver
+from forensics.hypotheses.driving.push import GradientWords, Means, Positions, Push
+from forensics.hypotheses.driving.tensors import one_thread
 from forensics.recording import Recording
 
 By = Literal["gradients", "positions", "means"]

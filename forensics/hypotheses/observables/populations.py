@@ -6,7 +6,7 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 
 DEAD, DISTINCT, HOLES = "dead tokens", "distinct dead rows", "distinct rows of the dead tokens' holes"
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from forensics.hypotheses.conformal import Reference
-from forensics.hypotheses.distance import Floats, statistics
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.judging.conformal import Reference
+from forensics.hypotheses.judging.distance import Floats, statistics
+from forensics.hypotheses.judging.posterior import Draws, Interval, accepted_count, posterior
 from forensics.hypotheses.observables import CLOUD, OBSERVABLES
-from forensics.hypotheses.posterior import Draws, Interval, accepted_count, posterior
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.sweeps.simulation import Simulation
 from forensics.text import number
 
 Verdict = Literal["rejected", "not rejected", "no verdict"]

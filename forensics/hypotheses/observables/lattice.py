@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from forensics.formats import FloatFormat
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.components import find_components
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.observable_populations import DEAD, DISTINCT, HOLES
+from forensics.hypotheses.observables.components import find_components
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.observables.populations import DEAD, DISTINCT, HOLES
 from forensics.lattice.coordinates import compact_ordinals
 from forensics.lattice.distances import Ordinals, pairwise_distances
 

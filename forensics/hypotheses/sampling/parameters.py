@@ -19,7 +19,7 @@ SIGMA = Parameter(
 
 
 def anchor_parameter(anchor: str) -> Parameter:
-    """Where the point lies; see :func:`forensics.hypotheses.anchors.anchor_values`."""
+    """Where the point lies; see :func:`forensics.hypotheses.sampling.anchors.anchor_values`."""
     return Parameter("anchor", "where the point lies: on, off or centroid", lambda context: Fixed(anchor))
 
 

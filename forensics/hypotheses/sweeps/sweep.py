@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from forensics.errors import SchedulerError
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.reference import Reference
-from forensics.hypotheses.simulation import Simulation, simulate_one
+from forensics.hypotheses.sweeps.reference import Reference
+from forensics.hypotheses.sweeps.simulation import Simulation, simulate_one
 
 CHUNK = 25
 """Simulations handed over at once: about 0.1 s of static ones, so that handing over costs a few percent."""
@@ -63,7 +63,7 @@ def sweep(
         if scheduler is None:
             stack.enter_context(parallel_config("loky", n_jobs=workers, inner_max_num_threads=1))
         else:
-            from forensics.hypotheses.cluster import cluster
+            from forensics.hypotheses.sweeps.cluster import cluster
 
             stack.enter_context(cluster(scheduler, context))
         # Batches of one: the chunks are the batches, and a result that waits for others is lost in a kill.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from forensics.errors import HypothesisError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.drive_tensors import dtype, logits_of, outer_into, tensor, words_of
-from forensics.hypotheses.push import SCOPES, GradientWords, Means, Positions, Push, Scope
+from forensics.hypotheses.driving.push import SCOPES, GradientWords, Means, Positions, Push, Scope
+from forensics.hypotheses.driving.tensors import dtype, logits_of, outer_into, tensor, words_of
 from forensics.toy.schedule import Schedule
 from forensics.updates import POLICIES, Policy, Rule
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.classes import Classes
-from forensics.hypotheses.distance import Floats, Frame
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.judging.classes import Classes
+from forensics.hypotheses.judging.distance import Floats, Frame
+from forensics.hypotheses.observables.observable import Observable
 
 NEAREST = 50
 """Simulations that are counted for the weights, at least: a weight is known to a few hundredths."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.observables.observable import Observable
 
 Floats = NDArray[np.float64]
 

@@ -16,12 +16,12 @@ from forensics.errors import HypothesisError
 from forensics.formats import FLOAT32, FloatFormat, float_format
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.drive_tensors import one_thread
-from forensics.hypotheses.driven import drive
+from forensics.hypotheses.driving.course import Course
+from forensics.hypotheses.driving.driver import drive
+from forensics.hypotheses.driving.push import Means
+from forensics.hypotheses.driving.tensors import one_thread
 from forensics.hypotheses.hypothesis import Fixed, LogUniform, Parameter, Parameters
-from forensics.hypotheses.push import Means
-from forensics.hypotheses.push_course import Course
-from forensics.hypotheses.sampler_cloud import drawn_format, stored
+from forensics.hypotheses.sampling.clouds import drawn_format, stored
 from forensics.toy.schedule import Schedule
 from forensics.updates import POLICIES, Policy, Rule
 

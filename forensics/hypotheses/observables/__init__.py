@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.observable_geometry import GEOMETRY, measure_geometry
-from forensics.hypotheses.observable_ids import IDS, measure_ids
-from forensics.hypotheses.observable_lattice import (
+from forensics.hypotheses.observables.geometry import GEOMETRY, measure_geometry
+from forensics.hypotheses.observables.ids import IDS, measure_ids
+from forensics.hypotheses.observables.lattice import (
     EXTENTS,
     GRAPH,
     HOLE_PAIRS,
@@ -23,8 +22,9 @@ from forensics.hypotheses.observable_lattice import (
     measure_graph,
     measure_hole_pairs,
 )
-from forensics.hypotheses.observable_live import LIVE
-from forensics.hypotheses.observable_populations import POPULATIONS, measure_populations
+from forensics.hypotheses.observables.live import LIVE
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.observables.populations import POPULATIONS, measure_populations
 
 Values = dict[str, float | None]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.distance import Floats, Frame, nearest
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.judging.distance import Floats, Frame, nearest
+from forensics.hypotheses.observables.observable import Observable
 
 NEIGHBOURS = 30
 """Neighbours that say what is usual near a point, at most: in trials with 10 to 25 statistics and 200 to 800

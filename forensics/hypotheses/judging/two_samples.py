@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.distance import Floats, Frame, nearest
-from forensics.hypotheses.observable import Observable
+from forensics.hypotheses.judging.distance import Floats, Frame, nearest
+from forensics.hypotheses.observables.observable import Observable
 
 NEIGHBOURS = 5
 """Few: in trials this told curves and quantised clouds apart at half the difference that the energy distance needs,

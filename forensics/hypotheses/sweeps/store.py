@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from forensics.errors import ConfigError, OutputError, RecordingError
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.sweeps.simulation import Simulation
 from forensics.recording.lock import FolderLock
 from forensics.text import visible
 

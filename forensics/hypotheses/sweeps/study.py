@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from forensics.errors import HypothesisError
-from forensics.hypotheses.cluster import check_scheduler
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.discovery import hypotheses
 from forensics.hypotheses.hypothesis import Hypothesis
+from forensics.hypotheses.judging.result import Judgement, judge
 from forensics.hypotheses.observables import OBSERVABLES
 from forensics.hypotheses.population import Progress
-from forensics.hypotheses.reference import Reference
-from forensics.hypotheses.result import Judgement, judge
-from forensics.hypotheses.simulation import Simulation
-from forensics.hypotheses.store import Store
 from forensics.hypotheses.subject import Subject
-from forensics.hypotheses.sweep import make_tasks, sweep
+from forensics.hypotheses.sweeps.cluster import check_scheduler
+from forensics.hypotheses.sweeps.reference import Reference
+from forensics.hypotheses.sweeps.simulation import Simulation
+from forensics.hypotheses.sweeps.store import Store
+from forensics.hypotheses.sweeps.sweep import make_tasks, sweep
 
 SCHEMA = "forensics.hypotheses/1"
 
@@ -146,7 +146,7 @@ def study(
     Raises:
         HypothesisError: no such hypothesis, two of one name, or none that can be simulated here.
         SchedulerError: a scheduler that does not answer, or has no fitting workers.
-        ConfigError, RecordingError, OutputError: of the folder, see :class:`~forensics.hypotheses.store.Store`.
+        ConfigError, RecordingError, OutputError: of the folder, see :class:`~forensics.hypotheses.sweeps.store.Store`.
     """
     references, left_out = choose(only)
     names = tuple(Path(name).name if name.endswith(".py") else name for name in only)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from forensics.hypotheses.distance import Floats
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.two_samples import two_samples
+from forensics.hypotheses.judging.distance import Floats
+from forensics.hypotheses.judging.two_samples import two_samples
+from forensics.hypotheses.observables.observable import Observable
 
 SAMPLE = 500
 """Simulations of each hypothesis that a pair is tested on, at most: 20 ms a pair."""

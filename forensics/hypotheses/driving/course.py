@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forensics.errors import HypothesisError
-from forensics.hypotheses.push import Means
+from forensics.hypotheses.driving.push import Means
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Course:
         fall: without feedback: updates in which p falls by e, or None for the above.
         floor: without feedback: share of 1/V below which p does not fall; recorded toys end at 0.15 (D = 16), 0.03
             (64), 0.005 (128) and 0.003 (1,024).
-        feedback: see :class:`~forensics.hypotheses.push.Means`.
+        feedback: see :class:`~forensics.hypotheses.driving.push.Means`.
 
     Raises:
         HypothesisError: a value is out of range.

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from forensics.formats import FloatFormat
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.observable_populations import DEAD
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.observables.populations import DEAD
 
 BLOCK = 1 << 18
 """Numbers that are held as float64 at a time."""

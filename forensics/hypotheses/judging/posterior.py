@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.distance import Floats
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.judging.distance import Floats
+from forensics.hypotheses.sweeps.simulation import Simulation
 
 ACCEPTED = 50
 """Simulations that are accepted, at least: the 5 % quantile of fewer rests on one or two of them."""

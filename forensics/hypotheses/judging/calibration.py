@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.choice import Pool
-from forensics.hypotheses.classes import Classes
-from forensics.hypotheses.conformal import Reference
-from forensics.hypotheses.distance import Floats, statistics
-from forensics.hypotheses.observable import Observable
-from forensics.hypotheses.posterior import Draws, posterior
-from forensics.hypotheses.simulation import Simulation
+from forensics.hypotheses.judging.choice import Pool
+from forensics.hypotheses.judging.classes import Classes
+from forensics.hypotheses.judging.conformal import Reference
+from forensics.hypotheses.judging.distance import Floats, statistics
+from forensics.hypotheses.judging.posterior import Draws, posterior
+from forensics.hypotheses.observables.observable import Observable
+from forensics.hypotheses.sweeps.simulation import Simulation
 
 HELD_OUT = 5
 """One simulation in so many, the last ones, is never fitted."""

@@ -1,0 +1,1 @@
+"""Dead rows alone under the optimizer, pushed by recorded or parametric hidden states."""

@@ -1,0 +1,1 @@
+"""Simulations against an observation: verdicts, posteriors, classes, weights and their calibration."""

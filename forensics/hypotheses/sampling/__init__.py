@@ -1,0 +1,1 @@
+"""Noise around a point, drawn exactly as it would be stored."""

@@ -1,0 +1,1 @@
+"""Many simulations, kept as they come, and the study made of them."""
