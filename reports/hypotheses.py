@@ -51,11 +51,19 @@ def main() -> None:
     """Simulates what is not there yet and writes the reports."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="as few simulations as a verdict needs, a short toy run")
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=500,
+        help="simulations of each hypothesis; of a slow one a tenth, but 125 at least",
+    )
     parser.add_argument("--store", type=Path, help="keep simulations and the toy run here, and use those there are")
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        write(options.store or Path(temporary), 125 if options.quick else 1000, options.workers, options.quick)
+        write(
+            options.store or Path(temporary), 125 if options.quick else options.budget, options.workers, options.quick
+        )
 
 
 def write(store: Path, budget: int, workers: int, quick: bool) -> None:

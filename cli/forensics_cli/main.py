@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,6 +20,7 @@ from forensics.errors import ForensicsError
 from forensics_cli.output import say
 
 INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
 
 VERBS = {
     "scan": "Find black holes and read the bits of a checkpoint's embedding matrices.",
@@ -32,6 +37,32 @@ VERBS = {
     "cache": "List, verify or clear the embeddings fetched from the Hub.",
     "synth": "Write a planted checkpoint with a known truth.",
 }
+
+
+class Terminated(KeyboardInterrupt):
+    """A polite kill: it ends a command as Ctrl-C does."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets SIGTERM end the command as Ctrl-C does, its worker processes with it, which a kill of one does not reach."""
+
+    def end(number: int, frame: Any) -> None:
+        raise Terminated
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except (KeyboardInterrupt, click.Abort):
+        # A kill does not reach workers; they would finish their task, and wait for minutes for another.
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class Verbs(click.Group):
@@ -61,7 +92,8 @@ class Verbs(click.Group):
                 stream.reconfigure(errors="backslashreplace")
         try:
             # Not standalone, a command that exits by its context gives its code back.
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            with _terminable():
+                code = super().main(*args, **{**kwargs, "standalone_mode": False})
         except SystemExit as end:
             # click's own answer to a reader of stdout that has gone (as with `| head`) is 1; nothing failed here.
             sys.exit(0 if end.code == 1 else end.code)
@@ -71,9 +103,11 @@ class Verbs(click.Group):
         except ForensicsError as error:
             say(error.message, error.hint)
             sys.exit(error.exit_code)
-        except (KeyboardInterrupt, click.Abort):
-            say("interrupted", "no report was written or changed by the unfinished step")
-            sys.exit(INTERRUPTED)
+        except (KeyboardInterrupt, click.Abort) as error:
+            by_kill = isinstance(error.__cause__ or error, Terminated)  # click's Abort stands for what it caught
+            word = "terminated" if by_kill else "interrupted"
+            say(word, "no report was written or changed by the unfinished step")
+            sys.exit(TERMINATED if by_kill else INTERRUPTED)
         except MemoryError:
             say("not enough memory", "choose a smaller size")
             sys.exit(ForensicsError.exit_code)

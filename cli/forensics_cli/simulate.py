@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("simulate")
 @click.argument("hypothesis", metavar="HYPOTHESIS")
 @click.option("--like", metavar="SOURCE", help="Simulate this model's dead tokens: as many, around the same row.")
-@click.option("--dead", default="auto", show_default=True, help="With --like: who is dead there.")
+@click.option("--dead", metavar="SELECTION", help="With --like: who is dead there; auto if not given.")
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A parameter; else drawn from its prior.")
 @click.option("--rows", type=click.IntRange(min=1), help="Dead tokens; 2,221 if not given.")
 @click.option("--dim", type=click.IntRange(min=1), help="Numbers in a row; 2,560 if not given.")
@@ -41,6 +41,8 @@ def command(
     from forensics.hypotheses.checkpoint import read_settings, write_simulation
     from forensics.hypotheses.discovery import load_hypothesis
 
+    if like is None and options["dead"] is not None:
+        raise click.UsageError("--dead chooses among the tokens of --like SOURCE: name one")
     found = load_hypothesis(hypothesis)
     given = _pairs(settings)
     context = _random(seed, options) if like is None else _like(like, found, options)
@@ -67,9 +69,8 @@ def _like(source: str, hypothesis: Hypothesis, options: dict[str, Any]) -> Conte
     reading = {name: options[name] for name in ("tensor", "offline", "max_workers", "quiet")}
     checkpoint = open_source(source, **reading)
     with stages(options["quiet"]) as progress:
-        subject = open_subject(checkpoint, dead=options["dead"], progress=progress)
-        context = subject.context()
-        return subject.context(live_law=True) if hypothesis.obstacle(context) else context
+        subject = open_subject(checkpoint, dead=options["dead"] or "auto", progress=progress)
+        return subject.context(law=hypothesis.needs_live)
 
 
 def _pairs(settings: tuple[str, ...]) -> dict[str, str]:

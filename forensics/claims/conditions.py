@@ -14,6 +14,19 @@ _COMPARES: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge, "<=": operator.le, "!=": operator.ne, ">": operator.gt, "<": operator.lt, "=": operator.eq
 }  # fmt: skip
 
+FACTS: Mapping[str, type] = {
+    "source.kind": str,
+    "matrix.rows": int,
+    "matrix.dim": int,
+    "matrix.dtype": str,
+    "recorded.steps": int,
+    "recorded.tokens": int,
+    "recorded.dead": int,
+}
+"""What is known of every subject (recorded.*: of every run), and of which kind; any other key is a setting's."""
+
+_OURS = frozenset(key.partition(".")[0] for key in FACTS)
+
 _COMPARISON = re.compile(r"(>=|<=|!=|>|<|=)\s*(.+)", re.DOTALL)
 
 
@@ -51,20 +64,30 @@ class Condition:
 def parse_condition(key: str, said: Any) -> Condition:
     """The condition that a value in a file stands for: itself, any of a list, or a comparison such as ">= 100".
 
+    Keys that begin as those of ``FACTS`` do are of these; what a run or a config may hold is anyone's.
+
     Raises:
         ValueError: it stands for none; the message says what was expected.
     """
     options = said if isinstance(said, list) else [said]
     if not options or not all(isinstance(option, str | int | float) for option in options):
         raise ValueError(f"expected a text, a number, true or false, or a list of these, found {said!r}")
+    if "." in key and key.partition(".")[0] in _OURS and key not in FACTS:
+        raise ValueError(f"there is no such key; known are {', '.join(FACTS)}, and settings of a run or config")
     match = _COMPARISON.fullmatch(said.strip()) if isinstance(said, str) else None
-    if match is None:
-        return Condition(key, "=", tuple(options))
-    sign, text = match.groups()
-    value = _number(text)
-    if value is None and sign not in ("=", "!="):
-        raise ValueError(f"expected a number after {sign}, found {text!r}")
-    return Condition(key, sign, (text if value is None else value,))
+    sign, values = "=", tuple(options)
+    if match is not None:
+        sign, text = match.groups()
+        value = _number(text)
+        if value is None and sign not in ("=", "!="):
+            raise ValueError(f"expected a number after {sign}, found {text!r}")
+        values = (text if value is None else value,)
+    for value in values:
+        if isinstance(value, str) and value.strip()[:1] in ("", *"<>=!"):
+            raise ValueError(f"expected a value, or one of {' '.join(_COMPARES)} and one value, found {said!r}")
+        if key in FACTS and (isinstance(value, str) != (FACTS[key] is str) or isinstance(value, bool)):
+            raise ValueError(f"expected a {'text' if FACTS[key] is str else 'number'}, found {value!r}")
+    return Condition(key, sign, values)
 
 
 def _number(text: str) -> int | float | None:

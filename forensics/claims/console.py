@@ -26,7 +26,9 @@ def render(claims: Claims) -> str:
     ]
     planted = " (planted: no model's weights, only what was put in)" if claims.is_planted else ""
     counts = ", ".join(f"{n:,} {verdict}" for verdict, n in claims.counts.items())
-    return f"{align(rows)}\n\n{visible(claims.name)}{planted}: {counts}"
+    recorded = claims.source.kind == "recording" and claims.source.revision is not None
+    step = f" @ {claims.source.revision}" if recorded else ""
+    return f"{align(rows)}\n\n{visible(claims.name)}{step}{planted}: {counts}"
 
 
 def _told(result: ClaimResult) -> str:

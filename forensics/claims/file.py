@@ -24,7 +24,7 @@ def read_claims(path: str | Path) -> ClaimsFile:
     try:
         with place.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-        text = content.decode("utf-8")
+        text = content.decode("utf-8").removeprefix("\ufeff")  # editors of Windows begin a file with it
     except UnicodeDecodeError as error:
         raise ConfigError(f"{place.name}: not UTF-8 at byte {error.start}") from None
     except (OSError, ValueError) as error:  # a zero byte in the name

@@ -68,7 +68,10 @@ class _Parser:
         self._named: dict[str, tuple[Condition, ...]] = {}
 
     def fail(self, key: str, message: str, hint: str | None = None) -> ConfigError:
-        line = self._lines.of(self._table, key.partition(".")[0].partition("[")[0])
+        first, _, rest = key.partition(".")
+        # A mistake in one of the head's named conditions stands under its own header.
+        named = rest.partition(".")[0] if first == "conditions" else ""
+        line = self._lines.of(self._table, named or first.partition("[")[0])
         return ConfigError(f"{self._label}, line {line}: {key}: {message}", hint=hint)
 
     def file(self, document: Mapping[str, Any]) -> ClaimsFile:
@@ -83,7 +86,7 @@ class _Parser:
         named = document.get("conditions", {})
         if not isinstance(named, dict):
             raise self.fail("conditions", f"expected [conditions.NAME] tables, found {brief(named)}")
-        self._named = {name: self.conditions("conditions", table) for name, table in named.items()}
+        self._named = {name: self.conditions(f"conditions.{name}", table) for name, table in named.items()}
         tables = document.get("claims")
         if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
             raise self.fail("claims", f"expected [[claims]] tables, found {brief(tables)}")
@@ -147,7 +150,9 @@ class _Parser:
         if not isinstance(said, str):
             return self.conditions("needs", said)
         if said not in self._named:
-            raise self.fail("needs", f"no conditions are called {said!r}", nearest(said, [*self._named, "a table"]))
+            names = ", ".join(self._named)
+            hint = f"defined are {names}" if names else "the file defines none: [conditions.NAME] does, or give a table"
+            raise self.fail("needs", f"no conditions are called {said!r}", hint)
         return self._named[said]
 
     def conditions(self, key: str, said: Any) -> tuple[Condition, ...]:

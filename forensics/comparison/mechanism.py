@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from forensics.comparison.hidden import HIDDEN, Hidden, Lie, Vector, finite, lie_of, spread_of, spread_values
 from forensics.comparison.hidden_states import Sample
 from forensics.comparison.runs import Group, Toy
+from forensics.comparison.verdict import SEEDS
 from forensics.hypotheses.subject import Subject
 from forensics.measures import Population
 from forensics.recording import Recording
@@ -32,7 +33,8 @@ RULE = f"""The dead centroid lies along -h_mean where its cosine with h_mean is 
 +h_mean where above {CHANCE:g} / sqrt(D); 1 / sqrt(D) is the standard deviation between random directions of a round \
 cloud, and hidden states are not round, so that this chance level is a lower bound. Of a text the cosine's 95 % \
 bootstrap interval over its windows must exclude zero, too. The same is asked of the difference of the dead and the \
-live centroid, from which a shift that all tokens share has gone."""
+live centroid, from which a shift that all tokens share has gone. Only groups of {SEEDS} seeds or more count for the \
+answer."""
 
 Lies = Literal["along -h_mean", "along +h_mean", "neither"]
 
@@ -61,17 +63,21 @@ class Mechanism:
         what = "the dead centroid" if key == "dead" else "the dead less the live centroid"
         own = lies(self.real, key)
         parts = [f"real {where_text(self.real, key)}: {own or 'undefined'}{_held_down(self.real)}"]
-        counts = []
+        counts, most = [], 0
         for group, hidden in zip(groups, self.toys, strict=True):
             found = [lies(h, key) for h in hidden if h is not None]
             against = found.count("along -h_mean")
-            counts.append((against, len(found)))
+            if len(found) >= SEEDS:
+                counts.append((against, len(found)))
+            most = max(most, len(found))
             if found:
                 parts.append(f"toy {group.label} at step {group.step:,}: along -h_mean in {against} of {len(found)}")
-        if own is None or not any(n for _, n in counts):
+        if own is None or not most:
             answer = "no comparison"
+        elif not counts:
+            answer = f"no answer: three seeds at least, here {most}"
         else:
-            answer = _answer(own == "along -h_mean", [against == n for against, n in counts if n], counts)
+            answer = _answer(own == "along -h_mean", counts)
         return f"{what}: {'; '.join(parts)}: {answer}"
 
     def to_dict(self, groups: tuple[Group, ...]) -> dict[str, Any]:
@@ -84,12 +90,13 @@ class Mechanism:
         }
 
 
-def _answer(real: bool, all_of: list[bool], counts: list[tuple[int, int]]) -> str:
+def _answer(real: bool, counts: list[tuple[int, int]]) -> str:
+    """From (runs along -h_mean, runs) of each group that has seeds enough."""
     if not any(against for against, _ in counts):
         return "neither does" if not real else "the real model alone does"
     if not real:
         return "does not generalise"
-    return "generalises" if all(all_of) else "as in some toys"
+    return "generalises" if all(against == n for against, n in counts) else "as in some toys"
 
 
 def lies(hidden: Hidden, key: str) -> Lies | None:

@@ -85,7 +85,7 @@ class Line:
         unit = "" if self.observable.unit in ("share", "ratio") else f" {self.observable.unit}"
         return (
             f"{self.observable.title}: real {number(self.real, 4)}, toy {number(cell.mean, 4)}{spread}{unit} at step "
-            f"{group.step:,}: {cell.verdict}{far}{why}"
+            f"{group.step:,}: {cell.told}{far}{why}"
         )
 
     @staticmethod
@@ -209,5 +209,5 @@ def _table(lines: Sequence[Line], group: int) -> str:
     for line in lines:
         cell = line.cells[group]
         told = (number(line.real, 4), number(cell.mean, 4), number(cell.sd, 2))
-        rows.append((line.observable.title, *told, line.observable.unit, cell.verdict))
+        rows.append((line.observable.title, *told, line.observable.unit, cell.told))
     return align(rows, right=(1, 2, 3))

@@ -14,7 +14,7 @@ from forensics.comparison.hidden_states import sample_hidden
 from forensics.comparison.mechanism import Mechanism, real_hidden, toy_hidden
 from forensics.comparison.model_place import find_model
 from forensics.comparison.result import Comparison, Line, Side
-from forensics.comparison.runs import ToySource, group_toys, open_toys
+from forensics.comparison.runs import ToySource, group_toys, names_step, open_toys, without
 from forensics.comparison.verdict import judge
 from forensics.errors import ComparisonError, TensorNotFoundError
 from forensics.hypotheses.observables import OBSERVABLES
@@ -76,7 +76,8 @@ def compare(  # noqa: PLR0913 - one parameter an option of the command
     """
     say = progress or (lambda stage: None)
     words = None if text is None else _read_text(Path(text))  # a wrong name is said before minutes are spent
-    groups = group_toys(open_toys([toys] if isinstance(toys, str | os.PathLike) else toys, at))
+    named = [toys] if isinstance(toys, str | os.PathLike) else list(toys)
+    opened = open_toys(named, at)
     run = None
     if isinstance(real, str) and real.startswith("run:"):
         (run,) = open_toys([real])
@@ -85,6 +86,10 @@ def compare(  # noqa: PLR0913 - one parameter an option of the command
         path, real = real, open_checkpoint(real, hub=hub)
     place = None if words is None else find_model(real, None if path is None else Path(path).expanduser(), hub)
     subject = _subject(real, dead, role, say)
+    opened, notes = without(opened, subject.embedding)
+    if at and any(map(names_step, named)):
+        notes.append("--at does not apply to runs that name a step of their own")
+    groups = group_toys(opened)
     subjects = [[_subject(toy.checkpoint, "recorded", role, say) for toy in group.toys] for group in groups]
     own, measured = _measure(subject, say), [[_measure(each, say) for each in group] for group in subjects]
     lines = _lines(OBSERVABLES.values(), "embedding", own, measured, subject.by_construction)
@@ -106,7 +111,7 @@ def compare(  # noqa: PLR0913 - one parameter an option of the command
     options += [] if role is None else ["--role", role]
     options += [] if text is None else ["--text", Path(text).name]
     mechanism = Mechanism(hidden, tuple(told)) if known else None
-    return Comparison(_side(subject), groups, tuple(lines), mechanism, tuple(options))
+    return Comparison(_side(subject, notes), groups, tuple(lines), mechanism, tuple(options))
 
 
 def _subject(checkpoint: Checkpoint, dead: str, role: str | None, say: Progress) -> Subject:
@@ -175,24 +180,24 @@ def _read_text(path: Path) -> str:
     Raises:
         ComparisonError: not there, too long, not UTF-8, or empty.
     """
-    hint = "give a file of plain text in UTF-8"
+    name, hint = str(path)[:80], "give a file of plain text in UTF-8"
     try:
         with path.expanduser().open("rb") as file:
             raw = file.read(MAX_TEXT_BYTES + 1)
         words = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ComparisonError(f"{path.name}: not UTF-8 (byte {error.start:,})", hint=hint) from None
+        raise ComparisonError(f"{name}: not UTF-8 (byte {error.start:,})", hint=hint) from None
     except (OSError, RuntimeError, ValueError) as error:  # a home that nobody has, a zero byte
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ComparisonError(f"{path.name[:80]}: cannot be read ({why})", hint=hint) from None
+        raise ComparisonError(f"{name}: cannot be read ({why})", hint=hint) from None
     if len(raw) > MAX_TEXT_BYTES:
-        raise ComparisonError(f"{path.name}: more than {MAX_TEXT_BYTES >> 20} MB of text", hint="cut it")
+        raise ComparisonError(f"{name}: more than {MAX_TEXT_BYTES >> 20} MB of text", hint="cut it")
     if not words.strip():
-        raise ComparisonError(f"{path.name}: an empty text", hint=hint)
+        raise ComparisonError(f"{name}: an empty text", hint=hint)
     return words
 
 
-def _side(subject: Subject) -> Side:
+def _side(subject: Subject, notes: Sequence[str]) -> Side:
     e = subject.embedding
     return Side(
         subject.checkpoint.source,
@@ -202,5 +207,5 @@ def _side(subject: Subject) -> Side:
         subject.dead,
         subject.live,
         subject.why_dead,
-        tuple(subject.notes),
+        (*subject.notes, *notes),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from forensics.checkpoint import Checkpoint
 from forensics.dynamics.compare import NOT_SETTINGS
+from forensics.embedding import Embedding
 from forensics.errors import ComparisonError, RecordingError, SourceError
 from forensics.recording import Recording, open_recording
 from forensics.recording.source import open_run
@@ -106,6 +107,35 @@ def open_toys(sources: Iterable[ToySource], at: Sequence[int] = ()) -> list[Toy]
     if not toys:
         raise ComparisonError("nothing to compare with", hint="name a recording's folder, as forensics train makes it")
     return toys
+
+
+def names_step(source: ToySource) -> bool:
+    """Whether a recording is named with a step of its own."""
+    return _parse(source)[1] is not None
+
+
+def without(toys: Sequence[Toy], model: Embedding) -> tuple[list[Toy], list[str]]:
+    """The toys that are not the model itself, and a remark on each that is: of one matrix, whatever its name.
+
+    Args:
+        toys: at their steps.
+        model: the matrix that they are to be held against.
+
+    Raises:
+        ComparisonError: no toy is left.
+    """
+    others = [toy for toy in toys if not any(_same(matrix, model) for matrix in toy.checkpoint.matrices)]
+    itself = [toy for toy in toys if toy not in others]
+    if toys and not others:
+        names = ", ".join(dict.fromkeys(str(toy.checkpoint.source) for toy in itself))
+        raise ComparisonError(f"{names}: the model itself", hint="name runs of other seeds, three at least")
+    return others, [f"{toy.checkpoint.source} is the model itself, bit for bit: left out of the toys" for toy in itself]
+
+
+def _same(first: Embedding, second: Embedding) -> bool:
+    """The same words; the digest of a large matrix is taken only where sizes and format agree."""
+    sizes = [(e.n_rows, e.dim, e.format.name) for e in (first, second)]
+    return sizes[0] == sizes[1] and first.sha256 == second.sha256
 
 
 def group_toys(toys: Sequence[Toy]) -> tuple[Group, ...]:

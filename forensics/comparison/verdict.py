@@ -15,13 +15,17 @@ LEVEL = 0.05
 SEEDS = 3
 """Runs that a verdict asks for: of two the interval is 15 standard deviations to each side and says nothing."""
 
+FIRM = 5
+"""Runs from which a value inside is called reproduced without a word on the width: of five it is 3 deviations."""
+
 RULE = f"""Of n runs that differ in seed alone, with mean m and standard deviation s on the observable's own scale \
 (identity, log, log1p, or the arc sine of the square root), one more run would lie within m \u00b1 t s sqrt(1 + 1/n), \
 t the {100 - 50 * LEVEL:g} % quantile of Student's t with n - 1 degrees of freedom, {100 - 100 * LEVEL:g} times in a \
 hundred (the prediction interval of a normal sample). A real value inside is "reproduced": not told apart from a run \
 of the toy, which with few seeds is a weak thing to say (at n = 3 the interval is m \u00b1 5.0 s). One outside is "not \
 reproduced". A difference below the observable's resolution counts as none. Below {SEEDS} runs there is a difference \
-and no verdict, and so where the interval holds every value that a share or an angle can have."""
+and no verdict, and so where the interval holds every value that a share or an angle can have. With fewer than {FIRM} \
+runs "reproduced" is written as "within the seeds' spread", with the interval's half width."""
 
 Verdict = Literal["reproduced", "not reproduced", "no verdict", "undefined"]
 
@@ -60,6 +64,13 @@ class Cell:
     reason: str | None
     distance: float | None
     p: float | None
+
+    @property
+    def told(self) -> str:
+        """The verdict in words: of few seeds "reproduced" says how wide the interval is, in their deviations."""
+        if self.verdict != "reproduced" or self.n >= FIRM:
+            return self.verdict
+        return f"within the seeds' spread ({self.n} seeds: \u00b1 {_half_width(self.n):.2g} sd)"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""
@@ -134,13 +145,18 @@ class Prediction:
     says_nothing: bool
 
 
-def predict(observable: Observable, values: Sequence[float]) -> Prediction:
-    """The prediction interval of two runs or more."""
+def _half_width(n: int) -> float:
+    """Of the prediction interval of n runs, two at least, in their standard deviation."""
     from scipy.special import stdtrit
 
+    return float(stdtrit(n - 1, 1 - LEVEL / 2)) * math.sqrt(1 + 1 / n)
+
+
+def predict(observable: Observable, values: Sequence[float]) -> Prediction:
+    """The prediction interval of two runs or more."""
     x = np.array([observable.transformed(value) for value in values])
     middle, one = float(x.mean()), float(x.std(ddof=1)) * math.sqrt(1 + 1 / len(x))
-    half = max(one * float(stdtrit(len(x) - 1, 1 - LEVEL / 2)), observable.resolution)
+    half = max(float(x.std(ddof=1)) * _half_width(len(x)), observable.resolution)
     least, most = _bounds(observable)
     ends = max(middle - half, least), min(middle + half, most)
     low, high = (_INVERSE[observable.transform](end) for end in ends)
@@ -153,6 +169,8 @@ def _bounds(observable: Observable) -> tuple[float, float]:
         return 0.0, math.pi / 2
     if observable.unit == "degrees":
         return 0.0, 180.0
+    if observable.unit == "share" and observable.transform == "identity":
+        return 0.0, 1.0
     return (0.0 if observable.transform == "log1p" else -math.inf), math.inf
 
 

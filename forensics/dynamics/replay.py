@@ -13,8 +13,6 @@ on where a tensor ends, which in training is not where the recorded rows end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +24,7 @@ from forensics.dynamics.stream import Frame, run_passes
 from forensics.errors import RecordingError
 from forensics.measures import Measure
 from forensics.recording import Recording
+from forensics.updates.threads import one_thread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -130,7 +129,7 @@ class ReplayPass:
             return
         if self._at != step - 1 and not (before and before.step == step - 1 and self._restart(before)):
             return
-        with _one_thread():
+        with one_thread():
             gradient = _tensor(frame.words("grad"), self._optimizer.policy.gradient)
             self._updater.step(gradient.view(-1), self._rates[step])
         equal = [_equal(getattr(self._updater, _STORED[name]), frame.words(name)) for name in ("W", *self._state)]
@@ -240,16 +239,3 @@ def _equal(tensor: Tensor, words: NDArray[Any]) -> int:
 
     bits = tensor.view({2: torch.int16, 4: torch.int32}[tensor.element_size()]).numpy()
     return int(np.count_nonzero(bits == words.reshape(-1).view(bits.dtype)))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Some hundred thousand elements are done before a second thread is awake; the words are the same."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -11,14 +11,15 @@ from zlib import crc32
 
 import numpy as np
 
-from forensics.errors import HypothesisError
+from forensics.errors import ForensicsError, HypothesisError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.checkpoint_blocks import write_blocks
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.hypothesis import Fixed, Hypothesis
+from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform
 from forensics.hypotheses.sweeps.simulation import draw
 from forensics.synthetic.planted import Planted, qwen3_config
+from forensics.synthetic.writer import refuse_foreign
 
 ROWS, DIM, NORM, FORMAT = 2221, 2560, 0.3709, "bfloat16"
 """Of the dead tokens of Qwen3-4B-Instruct-2507, as published: within the radius, and the norm of their centroid."""
@@ -62,7 +63,10 @@ def random_context(
 
 
 def read_settings(hypothesis: Hypothesis, context: Context, given: Mapping[str, str]) -> dict[str, float | str]:
-    """Parameters as a user writes them, each held against its prior.
+    """Parameters as a user writes them.
+
+    A prior says what a sweep draws, not what can be simulated: a number beyond it is taken, but not one below 0 of a
+    log-uniform prior, which is a scale.
 
     Args:
         hypothesis: whose parameters they are.
@@ -70,7 +74,7 @@ def read_settings(hypothesis: Hypothesis, context: Context, given: Mapping[str, 
         given: text by name.
 
     Raises:
-        HypothesisError: no such parameter, no number where one belongs, or one that the prior excludes.
+        HypothesisError: no such parameter, no number where one belongs, or a scale below 0.
     """
     priors = {p.name: p.prior(context) for p in hypothesis.parameters}
     settings: dict[str, float | str] = {}
@@ -83,8 +87,8 @@ def read_settings(hypothesis: Hypothesis, context: Context, given: Mapping[str, 
             settings[name] = text
             continue
         settings[name] = value = _number(hypothesis.name, name, text)
-        if not isinstance(prior, Fixed) and not prior.low <= value <= prior.high:
-            raise HypothesisError(f"{hypothesis.name}: {name} is {prior.low:g} to {prior.high:g} here, found {text}")
+        if value < 0 and (isinstance(prior, LogUniform) or name == "sigma"):
+            raise HypothesisError(f"{hypothesis.name}: {name} is a number from 0, found {text}")
     return settings
 
 
@@ -113,15 +117,19 @@ def write_simulation(
 
     Raises:
         HypothesisError: the hypothesis cannot be simulated so, or raises.
-        OutputError: the folder holds another model, or cannot be written.
+        OutputError: the folder holds anything but an earlier simulation, or cannot be written.
     """
+    refuse_foreign(folder, None, "simulated", has="hypothesis")
     obstacle = hypothesis.obstacle(context)
     if obstacle:
         raise HypothesisError(f"{hypothesis.name}: {obstacle}", hint="name a model with --like")
     try:
         parameters, cloud = draw(hypothesis, context, seed, index, settings)
-    except (MemoryError, HypothesisError):
+    except MemoryError:
         raise
+    except ForensicsError as error:
+        said = error.message.removeprefix(f"{hypothesis.name}: ")
+        raise HypothesisError(f"{hypothesis.name}: {said}", hint=error.hint) from error
     except Exception as error:  # whatever foreign code raises, see simulate_one
         raise HypothesisError(f"{hypothesis.name}: {type(error).__name__}: {error}") from error
     truth = {

@@ -28,7 +28,7 @@ def write_blocks(cloud: Cloud, truth: Mapping[str, Any], folder: Path) -> None:
         folder: made if it is not there.
 
     Raises:
-        OutputError: the folder holds another model, or cannot be written.
+        OutputError: the folder cannot be written.
     """
     from gguf import GGUFWriter
     from gguf.constants import GGMLQuantizationType
@@ -36,8 +36,6 @@ def write_blocks(cloud: Cloud, truth: Mapping[str, Any], folder: Path) -> None:
     fmt = cloud.format
     assert isinstance(fmt, BlockFormat)
     known, partial = folder / "truth.json", folder / f".{FILE}.partial"
-    if (folder / FILE).exists() and not known.exists():
-        raise OutputError(f"{folder.name}: holds a {FILE} that was not simulated", hint="choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known.unlink(missing_ok=True)

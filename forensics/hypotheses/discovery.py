@@ -40,7 +40,7 @@ def load_hypothesis(reference: str) -> Hypothesis:
         reference: a name (with - or _), or the path of a .py file that defines ``HYPOTHESIS``.
 
     Raises:
-        HypothesisError: there is none of that name, or the file is not one.
+        HypothesisError: there is none of that name, the file is not one, or it takes the name of a shipped one.
     """
     if reference.endswith(".py"):
         return _from_file(Path(reference))
@@ -75,13 +75,27 @@ def _from_file(path: Path) -> Hypothesis:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
-        return _defined(module, path.name)
-    except HypothesisError:
+        found = _defined(module, path.name)
+        _refuse_shipped(found.name, path.name)
+        return found
+    except HypothesisError as error:
         del sys.modules[name]
-        raise
+        if error.message.startswith(path.name):
+            raise
+        raise HypothesisError(f"{path.name}: {error.message}", hint=error.hint) from error
     except (Exception, SystemExit) as error:  # whatever a user's own file raises
         del sys.modules[name]
         raise _broken(path.name, error) from error
+
+
+def _refuse_shipped(name: str, file: str) -> None:
+    """A name stands for one hypothesis; modules of the package are called as theirs is."""
+    own = name.replace("-", "_")
+    if own in {module.name for module in pkgutil.iter_modules(simulators.__path__)}:
+        raise HypothesisError(
+            f"{file}: its hypothesis {name!r} has the name of {simulators.__name__}.{own}",
+            hint="give it a name of its own",
+        )
 
 
 def _defined(module: ModuleType, name: str) -> Hypothesis:

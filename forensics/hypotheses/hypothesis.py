@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.context import Context
+from forensics.hypotheses.context import Context, Law
 
 Parameters = Mapping[str, float | str]
 
@@ -84,6 +85,17 @@ class Parameter:
     prior: Callable[[Context], Prior]
 
 
+_TEXT = (str, "a text")
+_FLAG = (bool, "True or False")
+_KINDS: Mapping[str, tuple[Any, str]] = {
+    **dict.fromkeys(("name", "title", "story", "predicts", "source"), _TEXT),
+    **dict.fromkeys(("slow", "other_size"), _FLAG),
+    **dict.fromkeys(("same_as", "needs_live"), ((str, type(None)), "a text or None")),
+    "parameters": (tuple, "a tuple of Parameter"),
+}
+_HINT = "the fields are those of forensics.hypotheses.hypothesis.Hypothesis"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
     """A way in which the dead rows could have come about.
@@ -97,7 +109,10 @@ class Hypothesis:
         parameters: with their priors.
         simulate: draws the rows.
         obstacle: why it cannot be simulated in a context, or None; it may need the live rows, say.
-        slow: a simulation takes a second or more at 2,221 x 2,560, so that fewer are drawn unless asked for.
+        slow: a simulation takes a second or more at 2,221 x 2,560, so that it is left out unless asked for by name.
+        needs_live: "mean" or "covariance" of the live rows, which the context then holds where they were measured;
+            None: its context never does, whoever else is simulated.
+        other_size: its clouds have another width than the subject, so that only scale-free observables are kept.
         same_as: the hypothesis that is argued to give the same distribution, or None; the test shows whether it does.
     """
 
@@ -110,7 +125,30 @@ class Hypothesis:
     parameters: tuple[Parameter, ...] = ()
     obstacle: Callable[[Context], str | None] = field(default=lambda context: None)
     slow: bool = False
+    needs_live: Law | None = None
+    other_size: bool = False
     same_as: str | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the kinds of the fields.
+
+        Raises:
+            HypothesisError: one of them is of another kind; the message names it.
+        """
+        for name, (kinds, said) in _KINDS.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or value == "":
+                raise HypothesisError(f"{name} is to be {said}, found {value!r}"[:200], hint=_HINT)
+        for name in ("simulate", "obstacle"):
+            if not callable(getattr(self, name)):
+                raise HypothesisError(f"{name} is to be a function, found {getattr(self, name)!r}"[:200], hint=_HINT)
+        for each in self.parameters:
+            if not isinstance(each, Parameter) or not isinstance(each.name, str) or not callable(each.prior):
+                raise HypothesisError(
+                    f"parameters is to be a tuple of Parameter(name, meaning, prior), found {each!r}"[:200], hint=_HINT
+                )
+        if len({each.name for each in self.parameters}) < len(self.parameters):
+            raise HypothesisError("parameters has two of one name", hint="each name once")
 
     def draw_parameters(self, context: Context, rng: np.random.Generator) -> dict[str, float | str]:
         """One value of each parameter from its prior."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from forensics.embedding import Embedding
 from forensics.errors import SelectionError
 from forensics.geometry import in_hole_mask
 from forensics.hypotheses.id_file import read_ids
+from forensics.hypotheses.observables import OBSERVABLES
 from forensics.lattice.selections import (
     distances_to_point,
     exponent_distances,
@@ -37,6 +38,10 @@ KNOWN = (
     "ids:FILE"
 )
 
+_BY_OUTCOME = "the dead are chosen by outcome: of every simulated cloud, too, only the rows in holes are measured"
+_ZERO = "the dead are chosen because their rows are zero: what their rows are is by construction"
+_ROWS = tuple(name for name, o in OBSERVABLES.items() if o.needs != "ids")
+_IDS = ("tail_share", "median_id")
 _IN_HOLES = ("in_hole_share", "singleton_share")
 _EXPONENTS = ("shared_exponents_holes", "shared_exponents", "same_exponents_share")
 
@@ -49,11 +54,15 @@ class Dead:
         population: with the name of the selection; empty where nobody is found dead.
         by_construction: observables that the selection fixes, so that they are evidence of nothing.
         notes: what a reader must know of the selection.
+        only_in_holes: they were chosen because they share their rows.
+        no_verdict: why nothing is left to judge, one clause; None where something is.
     """
 
     population: Population
     by_construction: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    only_in_holes: bool = False
+    no_verdict: str | None = None
 
 
 def choose_dead(
@@ -121,7 +130,7 @@ class _Choice:
         for way in ways:
             found = way()
             if len(found.population) > 1:
-                return Dead(found.population, found.by_construction, notes + found.notes)
+                return replace(found, notes=notes + found.notes)
         nobody = Population("nobody", "no selection tells dead tokens from the others", np.empty(0, np.int64))
         return Dead(nobody, (), notes)
 
@@ -169,7 +178,7 @@ class _Choice:
         chosen = select_holes([] if quantised else solid_holes(self.embedding, self.holes))
         if quantised:
             chosen = Population(chosen.name, chosen.definition, np.flatnonzero(in_hole_mask(self.holes)))
-        return Dead(chosen, _IN_HOLES, ("the dead are chosen by outcome: that all are in holes is by construction",))
+        return Dead(chosen, _IN_HOLES, (_BY_OUTCOME,), only_in_holes=True)
 
     def exponents(self, within: int) -> Dead:
         """By exponents like those of the largest hole's row."""
@@ -186,12 +195,11 @@ class _Choice:
     def zero(self) -> Dead:
         """Rows of zeros."""
         definition = "tokens whose row is zero and bit-identical to another's"
-        note = "the dead are chosen because their rows are zero: what their rows are is by construction"
-        return Dead(Population("zero", definition, self._zeros()), _IN_HOLES, (note,))
+        return Dead(Population("zero", definition, self._zeros()), _ROWS, (_ZERO,), no_verdict=_ZERO)
 
     def mask(self, name: str, census: Census) -> Dead:
         """By what the tokenizer says."""
-        return Dead(self._masked(name, census))
+        return Dead(self._masked(name, census), _IDS if name == "padding" else ())
 
     def reference(self, census: Census) -> Dead:
         """The tokens that the sources of untrained tokens agree on."""
@@ -200,8 +208,14 @@ class _Choice:
         definition = "rows that sources of untrained tokens agree on, near each other and apart from the bulk"
         by = f"the dead are the untrained reference, as {found.proposed_by} propose it: chosen by where they lie"
         # Black holes propose a reference, too, and where it took nothing else all are in holes by that choice.
-        outcome = _IN_HOLES if bool((self.holes.hole_ids[found.token_ids] > 0).all()) else ()
-        return Dead(Population("reference", definition, found.token_ids), outcome, (by,))
+        outcome = bool(len(found.token_ids)) and bool((self.holes.hole_ids[found.token_ids] > 0).all())
+        notes = (by, _BY_OUTCOME) if outcome else (by,)
+        return Dead(
+            Population("reference", definition, found.token_ids),
+            _IN_HOLES if outcome else (),
+            notes,
+            only_in_holes=outcome,
+        )
 
     def listed(self, file: Path) -> Dead:
         """From a user's list."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from forensics.embedding import Embedding
 from forensics.errors import HypothesisError, SelectionError
 from forensics.formats import Words
 from forensics.hypotheses.cloud import Cloud
-from forensics.hypotheses.context import Context
+from forensics.hypotheses.context import Context, Law, Live
 from forensics.hypotheses.live_law import measure_live_law
 from forensics.hypotheses.observables import measure_cloud
 from forensics.hypotheses.observables.geometry import measure_moments
@@ -43,6 +44,8 @@ class Subject:
         cloud: the dead rows; None if nobody is dead: there is nothing to explain.
         notes: what a reader must know.
         by_construction: observables that the selection of the dead fixes.
+        only_in_holes: the dead were chosen because they share their rows, see Context.
+        no_verdict: why the selection leaves nothing to judge; None where it leaves something.
         live_rows: what one pass over the live rows gave.
     """
 
@@ -55,25 +58,37 @@ class Subject:
     notes: tuple[str, ...]
     by_construction: tuple[str, ...]
     live_rows: LiveRows
+    only_in_holes: bool = False
+    no_verdict: str | None = None
 
-    def context(self, *, live_law: bool = False) -> Context:
+    def context(self, *, law: Law | None = None) -> Context:
         """What simulators are told.
 
         Args:
-            live_law: measure the live rows' covariance, too; some seconds for 2,560 dimensions.
+            law: how much of the live rows' law; the covariance takes some seconds for 2,560 dimensions.
 
         Raises:
             HypothesisError: nobody is dead.
         """
         if self.cloud is None:
             raise HypothesisError(f"{self.checkpoint.source}: no dead tokens, nothing to explain")
-        live = None
-        if live_law and self.live_rows.mean is not None:
-            live = measure_live_law(self.embedding, self.live.token_ids, self.live_rows.mean)
+        live, mean = None, self.live_rows.mean
+        if law == "covariance" and mean is not None:
+            live = measure_live_law(self.embedding, self.live.token_ids, mean)
+        elif law == "mean" and mean is not None:
+            live = Live(mean.astype(np.float32))
         anchor, centroid = _anchor(self.cloud)
         initial = initializer_range(self.checkpoint.config)
         return Context(
-            len(self.cloud), self.cloud.dim, self.cloud.format, anchor, centroid, self.embedding.n_rows, initial, live
+            len(self.cloud),
+            self.cloud.dim,
+            self.cloud.format,
+            anchor,
+            centroid,
+            self.embedding.n_rows,
+            initial,
+            live,
+            self.only_in_holes,
         )
 
     def observables(self) -> dict[str, float | None]:
@@ -141,6 +156,8 @@ def open_subject(
         (*checkpoint.notes, *_notes(chosen, len(ids), holes)),
         chosen.by_construction,
         live_rows,
+        chosen.only_in_holes,
+        chosen.no_verdict,
     )
 
 
@@ -149,7 +166,7 @@ def initializer_range(config: Mapping[str, Any]) -> float | None:
     found = config.get("initializer_range")
     if not isinstance(found, int | float) or isinstance(found, bool):
         return None
-    return float(found) if 0 < found < np.inf else None
+    return float(found) if 0 < found <= sys.float_info.max else None
 
 
 def _finite_rows(embedding: Embedding, dead: Population) -> tuple[NDArray[np.int64], Words]:

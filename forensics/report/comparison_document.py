@@ -78,7 +78,7 @@ def _table(lines: Sequence[Line], group: int, *, why: bool = False) -> str:
     for line in lines:
         o, cell = line.observable, line.cells[group]
         named = (plain(o.title), plain(o.population), plain(o.unit))
-        verdict = f"**{cell.verdict}**" if cell.verdict == "not reproduced" else cell.verdict
+        verdict = f"**{cell.verdict}**" if cell.verdict == "not reproduced" else cell.told
         row = (*named, number(line.real, 4), _toy(cell), _interval(cell), verdict)
         rows.append((*row, plain(cell.reason or "")) if why else row)
     return table(header, rows, right=(3, 4, 5))

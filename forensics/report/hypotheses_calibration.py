@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forensics.hypotheses.judging.calibration import Calibration
-from forensics.hypotheses.judging.classes import Classes
+from forensics.hypotheses.judging.classes import Classes, Pair
 from forensics.report.markdown import code, fold, table
 from forensics.text import number
 
@@ -26,23 +26,15 @@ def in_class_order(found: Calibration, classes: Classes) -> list[str]:
     return sorted(found.n, key=lambda name: (place.get(name, len(place)), name))
 
 
-def power_of(tested: str, found: Calibration | None, classes: Classes) -> float | None:
-    """The share of other classes' held-out draws that a hypothesis rejects; None where there are none."""
-    own = next((names for names in classes.members if tested in names), (tested,))
-    others = [name for name in found.n if name not in own and tested in found.rejected[name]] if found else []
-    if found is None or not others:
-        return None
-    return sum(found.n[name] * found.rejected[name][tested] for name in others) / sum(found.n[name] for name in others)
-
-
 def classes_part(classes: Classes) -> str:
-    """Which hypotheses cannot be told apart, and the test that shows it; nothing where all can."""
+    """Which hypotheses are not told apart, and the test that shows it; nothing where all can."""
     joined = [names for names in classes.members if len(names) > 1]
     pairs = [pair for pair in classes.pairs if not pair.told_apart or pair.declared]
     if not pairs:
         return ""
-    said = "; ".join(", ".join(map(code, names)) for names in joined)
-    head = f"Cannot be told apart here, and count as one: {said}." if joined else "All hypotheses can be told apart."
+    said = "; ".join(f"{', '.join(map(code, names))} ({classes.compared(names):,})" for names in joined)
+    head = f"Not told apart with so many simulations of each, and count as one: {said}." if joined else ""
+    head = head or ("No two count as one." if any(not p.told_apart for p in pairs) else "All are told apart.")
     rows = [
         (
             f"{code(pair.first)}, {code(pair.second)}",
@@ -50,7 +42,7 @@ def classes_part(classes: Classes) -> str:
             number(pair.same_share, 3),
             number(pair.expected, 3),
             number(pair.p_value, 2),
-            "told apart" if pair.told_apart else "one",
+            "told apart" if pair.told_apart else _not_apart(pair, classes),
             "argued to be one" if pair.declared else "-",
         )
         for pair in pairs
@@ -68,12 +60,13 @@ def calibration_parts(found: Calibration, classes: Classes) -> Iterator[str]:
     rows = [_row(name, found, classes) for name in in_class_order(found, classes)]
     yield (
         "Held-out simulations, with seeds and parameters that no fit has seen, put through the same test. The size is "
-        f"the share that their own hypothesis rejects (at most {found.alpha:g} is expected), the power the share that "
-        'another rejects; "p, uniform" is that of its own draws\' p-values being too small.'
+        f"the share that their own hypothesis rejects (at most {found.alpha:g} is expected, on average over the "
+        "prior; by thirds of a parameter: lowest, middle, highest), the power the share that another rejects; "
+        '"p, uniform" is that of its own draws\' p-values being too small.'
     )
     header = (
         "drawn from", "held out", "size", "p, uniform", "attributed to its class", "to none", "least power against",
-        "coverage of 90 % intervals",
+        "coverage of 90 % intervals", "size by thirds of a parameter",
     )  # fmt: skip
     yield table(header, rows, right=range(1, 6))
     rows_of, columns, shares = confusion_grid(found, classes)
@@ -100,7 +93,14 @@ def _row(name: str, found: Calibration, classes: Classes) -> tuple[str, ...]:
         _share(attributed.get("none")),
         f"{code(weakest)} {_share(others[weakest])}" if weakest else "-",
         coverage or "-",
+        "; ".join(f"{code(p)} {', '.join(map(_share, sizes))}" for p, sizes in found.thirds.get(name, {}).items())
+        or "-",
     )
+
+
+def _not_apart(pair: Pair, classes: Classes) -> str:
+    same = classes.of(pair.first) == classes.of(pair.second)
+    return "not told apart" + ("" if same else ", yet two classes")
 
 
 def _share(share: float | None) -> str:

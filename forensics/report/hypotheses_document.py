@@ -144,8 +144,7 @@ def _observables(result: HypothesesStudy) -> str:
     rows = []
     for name, value in (result.observed or {}).items():
         said = OBSERVABLES[name]
-        definition = said.definition.replace("None ", "undefined ")
-        definition += "; fixed by the selection of the dead" if name in fixed else ""
+        definition = said.definition + ("; fixed by the selection of the dead" if name in fixed else "")
         rows.append((plain(said.title), number(value, 4), said.unit, plain(said.population), plain(definition)))
     return table(("observable", "value", "unit", "over", "definition"), rows, right=(1,))
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from forensics.hypotheses.judging.calibration import WEAK, power_of
 from forensics.hypotheses.judging.fit import Fit, Residual
 from forensics.hypotheses.judging.result import Judgement
 from forensics.hypotheses.sweeps.study import HypothesesStudy
-from forensics.report.hypotheses_calibration import power_of
 from forensics.report.markdown import code, plain, table
 from forensics.text import number
-
-WEAK = 0.5
-"""Power below which not being rejected is worth a warning: most of what others draw would pass, too."""
 
 
 def in_order(fits: Sequence[Fit]) -> list[Fit]:

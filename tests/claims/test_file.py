@@ -74,7 +74,27 @@ NORM = CLAIM.replace('"norm_ratio"', '"norm"\nrows = "all"\nstatistic = "mean"')
         (HEAD + RIVALS.split("[[claims.rivals]]\nname = \"b\"")[0], "rivals: expected two or more tables", None),
         (changed("[[claims.rivals]]", 'value = 1\n[[claims.rivals]]', RIVALS), "found both", None),
         (changed("2.96", "2.96\nneeds = 3"), "line 10: needs: expected conditions such as", None),
-        (changed("2.96", '2.96\nneeds = "stamp"'), "line 10: needs: no conditions are called 'stamp'", None),
+        (changed("2.96", '2.96\nneeds = "stamp"'), "line 10: needs: no conditions are called 'stamp'", "defines none"),
+        (
+            HEAD + "[conditions.wide]\nsteps = 1\n[conditions.deep]\nsteps = 2\n"
+            + CLAIM.replace("2.96", '2.96\nneeds = "wid"'),
+            "line 14: needs: no conditions are called 'wid'",
+            "defined are wide, deep",
+        ),
+        (changed("2.96", '2.96\nneeds = { "matrix.nope" = 3 }'), "line 10: needs.matrix.nope: there is no such key; "
+         "known are source.kind, matrix.rows, matrix.dim, matrix.dtype, recorded.steps", None),
+        (changed("2.96", '2.96\nneeds = { "recorded.alive" = 3 }'), "needs.recorded.alive: there is no such key", None),
+        (changed("2.96", '2.96\nneeds = { "matrix.rows" = ">" }'), "needs.matrix.rows: expected a value, or", None),
+        (changed("2.96", '2.96\nneeds = { "a.b" = "=> 3" }'), "needs.a.b: expected a value, or one of >=", None),
+        (changed("2.96", '2.96\nneeds = { "a.b" = [">= 3", 1] }'), "needs.a.b: expected a value, or one of >=", None),
+        (changed("2.96", '2.96\nneeds = { "matrix.rows" = "3" }'), "matrix.rows: expected a number, found '3'", None),
+        (changed("2.96", '2.96\nneeds = { "matrix.rows" = true }'), "matrix.rows: expected a number, found True", None),
+        (changed("2.96", '2.96\nneeds = { "source.kind" = 3 }'), "source.kind: expected a text, found 3", None),
+        (
+            HEAD + '[conditions.wide]\nsteps = 1\n\n[conditions.deep]\n"matrix.nope" = 2\n' + CLAIM,
+            "line 7: conditions.deep.matrix.nope: there is no such key",
+            None,
+        ),
         (changed("2.96", '2.96\nneeds = { "a.b" = ">= x" }'), "needs.a.b: expected a number after >=", None),
         (changed("2.96", "2.96\nneeds = { a = [[1]] }"), "needs.a: expected a text, a number", None),
         (changed("2.96", '2.96\nrole = "both"'), "line 10: role: expected input or output", None),
@@ -124,6 +144,11 @@ def test_a_file_that_cannot_be_read(tmp_path, content, said):
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=said):
         read_claims(path)
+
+
+def test_a_file_as_editors_of_windows_begin_it(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf" + (HEAD + CLAIM).encode())
+    assert len(read_claims(tmp_path / "mine.toml").claims) == 1
 
 
 def test_a_name_or_a_path(tmp_path, monkeypatch):

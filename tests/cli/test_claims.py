@@ -82,9 +82,9 @@ def test_a_run_and_a_step_of_it(recorded, file):
     said = file(
         'quantity = "last_motion"\nvalue = 3\n' + CLAIM.replace("holes", "b") + 'quantity = "black_holes"\nvalue = 1\n'
     )
-    for source in (recorded, f"run:{recorded}", f"run:{recorded}@2"):
+    for source, step in ((recorded, ""), (f"run:{recorded}", ""), (f"run:{recorded}@2", " @ 2")):
         result = run(source, "--file", said)
-        assert result.exit_code == 0 and "run:pond: 2 confirmed" in result.stdout, result.output
+        assert result.exit_code == 0 and f"run:pond{step}: 2 confirmed" in result.stdout, result.output
     assert run(f"run:{recorded}@1", "--file", said).exit_code == 1  # the rows are not one yet
     assert json.loads(run(f"run:{recorded}@2", "-f", said, "--json").stdout)["source"]["revision"] == "2"
     shipped = run(recorded)

@@ -67,6 +67,9 @@ def test_bad_requests(runs, empty_folder, tmp_path):
     bad(run(f"run:{runs[0]}", runs[1], "--dead", "best"), empty_folder)
     bad(run(f"run:{runs[0]}", runs[1], "--text", tmp_path / "none.txt"), empty_folder)
     bad(run(f"run:{runs[0]}", runs[1], "--text", tmp_path / "empty.txt"), empty_folder)
+    for name, given in ((".", "."), (tmp_path / "none.txt", "none.txt: cannot be read (No such file")):
+        assert str(given) in run(f"run:{runs[0]}", runs[1], "--text", name).stderr.splitlines()[0]
+    assert "error: .: cannot be read (Is a directory)" in run(f"run:{runs[0]}", runs[1], "--text", ".").stderr
     bad(run("pkg:no_such_package", runs[0]), empty_folder)
     (tmp_path / "file").write_text("")
     bad(run(f"run:{runs[0]}", *runs[1:], "--out", tmp_path / "file" / "r"), empty_folder)
@@ -80,8 +83,8 @@ def test_usage(runs, empty_folder):
 
 
 def test_a_run_without_h_mean_has_no_section_on_it(tmp_path):
-    folder = save_run(tmp_path / "bare", hidden=False)
-    result = run(f"run:{folder}", folder, "--out", tmp_path / "r")
+    first, second = (save_run(tmp_path / f"bare{seed}", seed, hidden=False) for seed in (1, 2))
+    result = run(f"run:{first}", second, "--out", tmp_path / "r")
     assert result.exit_code == 0 and "three seeds at least, here 1" in result.stdout
     assert {p.name for p in (tmp_path / "r").iterdir()} == WRITTEN
     assert "## Hidden states" not in (tmp_path / "r" / "compare.md").read_text()

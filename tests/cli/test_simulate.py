@@ -93,7 +93,7 @@ def test_blocks_become_a_gguf_file(tmp_path):
     assert simulated.format.name == truth["dtype"] == "Q8_0" and truth["holes"] == [simulated.n_rows]
     assert bytes(simulated.rows_bytes[0]) == bytes(blocks[0])
     (tmp_path / "a" / "truth.json").unlink()
-    assert "was not simulated" in run(*arguments).stderr
+    assert "holds model.gguf, which was not simulated here (there is no truth.json)" in run(*arguments).stderr
 
 
 def test_formats(tmp_path):
@@ -108,7 +108,13 @@ def test_formats(tmp_path):
         (("snowball", "--set", "sigm=1"), "no parameter 'sigm'"),
         (("snowball", "--set", "sigma=x"), "sigma is a finite number, found 'x'"),
         (("snowball", "--set", "sigma=nan"), "sigma is a finite number, found 'nan'"),
-        (("snowball", "--set", "sigma=9"), "sigma is "),
+        (("snowball", "--set", "sigma=-1e-9"), "sigma is a number from 0, found -1e-9"),
+        (("normal", "--set", "sigma=-1"), "sigma is a number from 0, found -1"),
+        (("driven_normal", "--set", "schedule=xx"), "error: driven_normal: "),
+        *(
+            (("pachinko", "--set", f"{name}={value}"), f"error: pachinko: {name} is {value}\nhint: ")
+            for name, value in (("steps", -3), ("steps", 0), ("steps", 2.5), ("ratio", 5), ("ratio", 0))
+        ),
         (("snowball", "--set", "anchor=beyond"), "the anchor 'beyond' does not exist"),
         (("singular", "--set", "x=1"), "it has none"),
         (("mean_resized",), "name a model with --like"),
@@ -134,6 +140,7 @@ def test_bad_requests(arguments, said, empty_folder):
         ("singular", "--set", "a=1", "--set", "a=2", "--out", "out"),
         ("singular", "--like", "synth:healthy", "--rows", "3", "--out", "out"),
         ("singular", "--rows", "0", "--out", "out"),
+        ("singular", "--dead", "holes", "--out", "out"),
     ],
 )
 def test_usage(arguments, empty_folder):
@@ -143,6 +150,41 @@ def test_usage(arguments, empty_folder):
 def test_one_that_raises(tmp_path, empty_folder):
     result = run(write_file(tmp_path, fails=2), *SMALL, "--out", "out")
     bad(result, empty_folder, "uneven: ValueError: one of three")
+
+
+def test_a_simulation_beyond_the_prior_is_made(tmp_path):
+    for value in ("9", "0"):
+        assert run("snowball", *SMALL, "--set", f"sigma={value}", "--out", tmp_path / value).exit_code == 0
+        assert json.loads((tmp_path / value / "truth.json").read_text())["parameters"]["sigma"] == float(value)
+    assert "Error" not in run("driven_normal", *SMALL, "--set", "schedule=xx", "--out", tmp_path / "x").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", "precious"),
+        ("notes.md", "precious"),
+        ("truth.json", '{"mine": 1}'),
+        ("truth.json", "[1]"),
+        ("truth.json", "{"),
+        ("truth.json", '{"name": "healthy", "rows": 3, "dim": 2, "seed": 0}'),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(tmp_path, name, content):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / name).write_text(content)
+    result = run("singular", *SMALL, "--out", folder)
+    assert result.exit_code == 3 and f"error: a: holds {name}, which was not simulated here (" in result.stderr
+    assert [(p.name, p.read_text()) for p in folder.iterdir()] == [(name, content)]
+
+
+def test_an_earlier_simulation_is_replaced_and_what_a_kill_left_is_nobody_s(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".model.gguf.partial").write_text("torn")
+    for name in ("singular", "normal"):
+        assert run(name, *SMALL, "--out", tmp_path / "a").exit_code == 0
+    assert json.loads((tmp_path / "a" / "truth.json").read_text())["name"] == "normal"
 
 
 def test_a_folder_with_another_model_is_left_alone(tmp_path):

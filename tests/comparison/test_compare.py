@@ -69,6 +69,32 @@ def test_two_seeds_give_no_verdict(runs):
     assert result.claim(0).endswith("no verdict: three seeds at least, here 2")
 
 
+def test_the_model_itself_is_no_toy(runs, tmp_path):
+    copied = save_run(tmp_path / "copy", 1)  # of seed 1, bit for bit: another name is no other run
+    result = compare(f"run:{runs[0]}", [*runs, copied])
+    assert [toy.seed for toy in result.groups[0].toys] == [2, 3, 4, 5] and result.groups[0].left_out == ()
+    assert sum("is the model itself" in note for note in result.real.notes) == 2
+    assert len(compare(f"run:{runs[0]}@1", runs).groups[0].toys) == 5
+    with pytest.raises(ComparisonError, match="the model itself"):
+        compare(f"run:{runs[0]}", [runs[0]])
+
+
+def test_of_few_seeds_no_line_is_reproduced_in_words(runs):
+    few, many = (str(compare(f"run:{runs[0]}", runs[1:n])) for n in (4, 5))
+    assert "within the seeds' spread (3 seeds: \u00b1 5 sd)" in few and "(4 seeds: \u00b1 3.6 sd)" in many
+    assert not [line for line in few.splitlines() if line.endswith(" reproduced") and "not reproduced" not in line]
+
+
+def test_a_step_asked_for_of_all_is_not_that_of_a_run_with_its_own(runs):
+    both = compare(f"run:{runs[0]}", [f"run:{runs[1]}@1", runs[2]], at=[2])
+    assert [g.step for g in both.groups] == [1, 2] and any("--at does not apply" in note for note in both.real.notes)
+    alone = (
+        compare(f"run:{runs[0]}", [f"run:{runs[1]}@1"]).real.notes
+        + compare(f"run:{runs[0]}", runs[1], at=[2]).real.notes
+    )
+    assert not [note for note in alone if "--at" in note]
+
+
 def test_sides_of_other_sizes(runs, tmp_path):
     wide = save_run(tmp_path / "wide", dim=32)
     result = compare(f"run:{wide}", runs)

@@ -66,7 +66,7 @@ def test_a_small_cosine_is_chance_however_sure():
     assert lies(replace(found, lie=lie, intervals={"dead": (-0.22, -0.18)}), "dead") == "neither"
 
 
-def opened(folder, seeds=(1, 2), **named):
+def opened(folder, seeds=(1, 2, 3), **named):
     groups = group_toys(open_toys(save_runs(folder, seeds, **named)))
     subjects = [[open_subject(toy.checkpoint, dead="recorded") for toy in group.toys] for group in groups]
     told = [[toy_hidden(t, s) for t, s in zip(g.toys, f, strict=True)] for g, f in zip(groups, subjects, strict=True)]
@@ -86,7 +86,7 @@ def test_the_claim(tmp_path, real, toy, answer):
     groups, told = opened(tmp_path, pull=toy)
     claim = Mechanism(hidden(real), told).claim(groups)
     assert claim is not None and claim.endswith(f": {answer}")
-    assert f"toy A at step {LAST}: along -h_mean in {2 if toy < 0 else 0} of 2" in claim
+    assert f"toy A at step {LAST}: along -h_mean in {3 if toy < 0 else 0} of 3" in claim
     assert Mechanism(None, told).claim(groups) is None
 
 
@@ -96,9 +96,18 @@ def test_some_toys_do(tmp_path):
     assert claim.endswith(": as in some toys")
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_fewer_than_three_seeds_answer_nothing(tmp_path, n):
+    groups, told = opened(tmp_path / "a", range(1, n + 1))
+    claim = Mechanism(hidden(-1.0), told).claim(groups)
+    assert f"along -h_mean in {n} of {n}" in claim and claim.endswith(f": no answer: three seeds at least, here {n}")
+    more, known = opened(tmp_path / "b", lr=2.0)  # a group that has them answers alone
+    assert Mechanism(hidden(-1.0), told + known).claim(groups + more).endswith(": generalises")
+
+
 def test_toys_without_h_mean_are_no_evidence(tmp_path):
     groups, told = opened(tmp_path, hidden=False)
-    assert told == ((None, None),)
+    assert told == ((None, None, None),)
     assert Mechanism(hidden(-1.0), told).claim(groups).endswith(": no comparison")
 
 

@@ -41,6 +41,16 @@ def test_every_line_is_told(result, tmp_path):
     assert "a\\|b_<i>" in text and "<i>" not in outside.replace("\\<i\\>", "")
 
 
+def test_undefined_is_said_as_elsewhere_and_few_seeds_are_told(result, tmp_path):
+    write_comparison_report(result, tmp_path)
+    text = (tmp_path / "compare.md").read_text()
+    assert "None" not in text and "undefined for " in text
+    cells = [cell for line in result.lines for cell in line.cells]
+    within = sum(cell.verdict == "reproduced" for cell in cells)
+    assert within and text.count("within the seeds' spread (3 seeds: \u00b1 5 sd)") == within
+    assert "| reproduced |" not in text
+
+
 def test_the_table_reads_back(result, tmp_path):
     write_comparison_report(result, tmp_path)
     with (tmp_path / "observables.csv").open(newline="") as file:

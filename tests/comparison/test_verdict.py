@@ -100,10 +100,26 @@ def test_an_undefined_run_is_left_out():
     assert cell.n == 4 and cell.values[1] is None and cell.verdict == "reproduced"
 
 
-@pytest.mark.parametrize(("o", "toys"), [(("arcsine",), [0.05, 0.5, 0.95]), (("identity", "degrees"), [20, 90, 160])])
+@pytest.mark.parametrize(
+    ("o", "toys"),
+    [
+        (("arcsine",), [0.05, 0.5, 0.95]),
+        (("identity", "degrees"), [20, 90, 160]),
+        (("identity", "share"), [0.1, 0.5, 0.9]),  # an entropy
+    ],
+)
 def test_an_interval_of_all_values_says_nothing(o, toys):
     cell = judge(observable(*o), 0.5, toys)
     assert cell.verdict == "no verdict" and cell.reason == "seeds spread over all values"
+
+
+@pytest.mark.parametrize(("n", "told"), [(3, "(3 seeds: \u00b1 5 sd)"), (4, "(4 seeds: \u00b1 3.6 sd)"), (5, None)])
+def test_few_seeds_say_how_wide_they_are(n, told):
+    toys = [1.0, 1.1, 0.9, 1.05, 0.95][:n]
+    cell = judge(observable(), 1.0, toys)
+    assert cell.verdict == cell.to_dict()["verdict"] == "reproduced"
+    assert cell.told == ("reproduced" if told is None else f"within the seeds' spread {told}")
+    assert judge(observable(), 99.0, toys).told == "not reproduced"
 
 
 def test_angles_stay_angles():

@@ -69,7 +69,7 @@ def hypothesis(name, same_as=None, obstacle=None):
         story="made",
         predicts="made",
         source="made",
-        simulate=None,
+        simulate=lambda context, parameters, rng: None,
         parameters=(
             Parameter("scale", "made", lambda context: LogUniform(0.05, 20)),
             Parameter("shift", "made", lambda context: Uniform(-3, 3)),

@@ -60,7 +60,8 @@ def test_what_made_it_stands_and_the_others_are_rejected(of_plane):
     assert of_plane.classes.members == (("plane", "survivors"), ("point",), ("rotated",))
     assert of_plane.choice is None  # one class is left: there is nothing to choose
     assert of_plane.claim == (
-        "2 of 4 hypotheses are rejected at 0.01; what remains cannot be told apart here: plane, survivors (one class)"
+        "2 of 4 hypotheses are rejected at 0.01; what remains is not told apart with 400 simulations of each: "
+        "plane, survivors (one class)"
     )
     assert str(of_plane).split()[-4:] == ["400", f"{of_plane.fits[3].p_value:.2g}", "not", "rejected"]
     assert list(of_plane.to_frame().verdict) == [fit.verdict for fit in of_plane.fits]
@@ -114,6 +115,47 @@ def test_weights_stand_beside_their_error():
     )
     assert "choosing by them errs in" in str(found)
     assert "weights" not in str(found).split("weights: ", maxsplit=1)[0]
+
+
+def test_what_is_rejected_has_no_part_in_the_weights():
+    laws = {"plane": plane, "tripled": tripled}
+    plain, more = (judged(draws(plane, 1, 50)[0], laws=of) for of in (laws, laws | {"point": LAWS["point"]}))
+    assert not next(fit for fit in more.fits if fit.hypothesis == "point").stands
+    assert more.choice.to_dict() == plain.choice.to_dict()
+    # Whoever is given to the two is so in both: the pool of a calibration holds who stands.
+    for name in laws:
+        assert {**more.calibration.attributed[name], "point": 0} == {**plain.calibration.attributed[name], "point": 0}
+
+
+@pytest.mark.parametrize(("power", "weak"), [(0.1, True), (0.6, False)])
+def test_one_that_remains_and_rejects_little_is_told(power, weak):
+    found = judged(np.full(K, 3.3))
+    rejected = {name: {**of, "point": power} for name, of in found.calibration.rejected.items()}
+    said = replace(found, calibration=replace(found.calibration, rejected=rejected)).claim
+    assert said.endswith("point, though this test rejects few of the others' draws (power 0.1)" if weak else "point")
+
+
+def test_what_is_left_out_of_the_observables_is_no_evidence():
+    seen, sims = (
+        named(draws(plane, 1, 50)[0]),
+        {name: simulations(name, LAWS[name], 200) for name in ("plane", "point")},
+    )
+    before = judge([hypothesis(name) for name in sims], None, seen, sims, observables=OBSERVABLES[1:]).to_dict()
+    for i, s in enumerate(s for found in sims.values() for s in found):
+        s.observables["s0"] = None if i % 3 else 1e6 * i
+    seen["s0"] = -5.0
+    assert judge([hypothesis(name) for name in sims], None, seen, sims, observables=OBSERVABLES[1:]).to_dict() == before
+
+
+def test_the_size_is_told_by_thirds_of_a_parameter():
+    sims = simulations("plane", plane, 500)
+    late = sorted(sims[400:], key=lambda s: s.parameters["scale"])
+    for s in late[-20:]:
+        s.observables["s0"] = 1e3
+    found = judge([hypothesis("plane")], None, named(draws(plane, 1, 50)[0]), {"plane": sims}, observables=OBSERVABLES)
+    ((name, sizes),) = found.calibration.thirds["plane"].items()
+    assert name == "scale" and sizes[0] == 0 and sizes[2] >= 20 / 33
+    assert np.dot(sizes, [34, 33, 33]) / 100 == pytest.approx(found.calibration.rejected["plane"]["plane"])
 
 
 def test_one_that_remains_is_not_proved():

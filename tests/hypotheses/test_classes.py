@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,12 +72,29 @@ def test_a_statistic_near_a_point_is_blurred_by_its_resolution():
     assert p_value(first, second) > 0.01
 
 
-def test_what_one_does_not_define_cannot_tell_them_apart():
+@pytest.mark.parametrize(("needs", "told"), [("cloud", True), ("ids", False)])
+def test_what_one_alone_defines_tells_them_apart_but_for_ids(needs, told):
     first, second = draws(curve, 200), draws(curve, 200, 1)
     second[:, 3] = np.nan
-    assert p_value(first, second) > 0.01
-    first[:100, 4] = np.nan  # but how often it does can
+    of = observables(10)
+    of[3] = replace(of[3], needs=needs)
+    assert (two_samples(first, second, of, np.random.default_rng(0))[2] < 1e-6) == told
+
+
+def test_how_often_a_statistic_is_defined_tells_them_apart():
+    first, second = draws(curve, 200), draws(curve, 200, 1)
+    first[:100, 4] = np.nan
     assert p_value(first, second) < 1e-6
+    second[:100, 4] = np.nan
+    assert p_value(first, second) > 0.01
+
+
+def test_a_pair_is_tested_alike_whoever_else_is():
+    values = {name: draws(counts, 200, seed) for seed, name in enumerate("abcd")}
+    few, many = (find_classes({name: values[name] for name in names}, observables(6)) for names in ("cd", "abcd"))
+    assert few.pairs[0].p_value == next(p.p_value for p in many.pairs if (p.first, p.second) == ("c", "d"))
+    other = find_classes({name: values[name] for name in "cd"}, observables(6), seed=1)
+    assert other.pairs[0].p_value != few.pairs[0].p_value
 
 
 def test_classes_and_the_declared_pair():
@@ -89,7 +107,9 @@ def test_classes_and_the_declared_pair():
     found = find_classes(values, observables(10), same_as={"b": "a", "c": "d"})
     assert found.members == (("a", "b"), ("c",), ("d",))
     assert found.names == ("a = b", "c", "d")
-    assert [found.of(name) for name in "abcd"] == [0, 0, 1, 2]
+    assert [found.of(name) for name in "abcde"] == [0, 0, 1, 2, None]
+    assert found.among(["b", "d", "e"]) == (("b",), (), ("d",))
+    assert (found.compared(["a", "b"]), found.compared(["c"])) == (300, 0)
     shown = {(p.first, p.second): (p.told_apart, p.declared) for p in found.pairs}
     assert shown["a", "b"] == (False, True)
     assert shown["c", "d"] == (True, True)  # argued to be the same, and shown not to be
@@ -102,14 +122,15 @@ def test_too_few_simulations_join_nothing():
     assert (found.members, found.pairs) == ((("a",), ("b",)), ())
 
 
-def test_a_chain_joins_its_ends():
+def test_a_chain_does_not_join_its_ends():
     p = {("a", "b"): 0.5, ("b", "c"): 0.5, ("a", "c"): 1e-9}
     assert _holm(p, 0.01) == {("a", "c")}
     rng = np.random.default_rng(0)
     steps = {name: rng.normal(shift, 1, (500, 1)) for name, shift in (("a", 0.0), ("b", 0.35), ("c", 0.7))}
     found = find_classes(steps, observables(1), alpha=1e-6)
-    assert found.members == (("a", "b", "c"),)
     assert {(q.first, q.second) for q in found.pairs if q.told_apart} == {("a", "c")}
+    p = {(q.first, q.second): q.p_value for q in found.pairs}
+    assert found.members == ((("a",), ("b", "c")) if p["b", "c"] > p["a", "b"] else (("a", "b"), ("c",)))
 
 
 def test_holm_stops_at_the_first_that_passes():

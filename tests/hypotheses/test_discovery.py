@@ -80,6 +80,39 @@ def test_a_file_that_is_no_hypothesis_says_why(tmp_path, text, reason):
     assert load_hypothesis(str(path)).name == "own"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title="t"', "title=3", "title is to be a text, found 3"),
+        ('name="own"', 'name=""', "name is to be a text, found ''"),
+        ('source="me"', "source=None", "source is to be a text, found None"),
+        ('source="me"', 'source="me", slow=1', "slow is to be True or False, found 1"),
+        ('source="me"', 'source="me", same_as=1', "same_as is to be a text or None, found 1"),
+        ('source="me"', 'source="me", obstacle=1', "obstacle is to be a function, found 1"),
+        ('source="me"', 'source="me", parameters=["x"]', "parameters is to be a tuple of Parameter, found ['x']"),
+        ('source="me"', 'source="me", parameters=("x",)', "parameters is to be a tuple of Parameter(name, "),
+        (
+            "simulate=lambda context, parameters, rng: one_row(context, context.anchor)",
+            "simulate=3",
+            "simulate is to be",
+        ),
+    ],
+)
+def test_a_field_of_another_kind_is_named(tmp_path, old, new, said):
+    assert old in OWN
+    (tmp_path / "own.py").write_text(OWN.replace(old, new))
+    with pytest.raises(HypothesisError) as error:
+        load_hypothesis(str(tmp_path / "own.py"))
+    assert error.value.message.startswith(f"own.py: {said}") and error.value.hint
+
+
+@pytest.mark.parametrize("name", ["monument_valley", "monument-valley"])
+def test_a_shipped_name_is_refused_with_both_named(tmp_path, name):
+    (tmp_path / "own.py").write_text(OWN.replace('"own"', f'"{name}"'))
+    with pytest.raises(HypothesisError, match=f"own.py: .*'{name}'.*simulators.monument_valley"):
+        load_hypothesis(str(tmp_path / "own.py"))
+
+
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(HypothesisError, match=r"own.py: no such file"):
         load_hypothesis(str(tmp_path / "own.py"))

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from forensics.formats import BFLOAT16
+from forensics.hypotheses.cloud import Cloud
+from forensics.hypotheses.context import Context
+from forensics.hypotheses.discovery import load_hypothesis
 from forensics.hypotheses.judging.conformal import Reference
 from forensics.hypotheses.judging.distance import Frame, nearest, statistics
 from forensics.hypotheses.judging.fit import fit_hypothesis, needed
 from forensics.hypotheses.judging.posterior import Draws, posterior
-from forensics.hypotheses.sweeps.simulation import Simulation
+from forensics.hypotheses.observables import measure_cloud
+from forensics.hypotheses.sweeps.simulation import Simulation, simulate_one
 from tests.hypotheses.made_fits import counts, curve, draws, failed, named, observables, plane, point, simulations
 
 
@@ -33,8 +38,6 @@ def plain_as_odd(frame, values, observed):
         z[i] = 3 * np.arcsinh(off / np.sqrt(near.var(axis=0, ddof=1) + frame.resolution**2) / 3)
     inverse = np.linalg.inv(z.T @ z / n + k / n * np.eye(k))
     scores = np.array([row @ inverse @ row for row in z])
-    patterns = [tuple(np.isfinite(row)) for row in (*values, observed)]
-    scores[[patterns.count(pattern) == 1 for pattern in patterns]] = np.inf
     return int((scores[:-1] >= scores[-1] * (1 - 1e-9)).sum())
 
 
@@ -130,6 +133,23 @@ def test_being_undefined_is_evidence_both_ways():
     one = np.where(np.arange(10) == 3, np.nan, seen)
     assert [fit(x, sims, 10).verdict for x in (seen, none, one)] == ["not rejected", "not rejected", "rejected"]
     assert fit(one, sims, 10).reason == "no single statistic is far off, their combination is"
+
+
+def test_a_dead_point_is_no_rows_of_zeros_where_no_norm_is_known():
+    context = Context(20, 24, BFLOAT16, np.full(24, 0x3F00, np.uint16), np.full(24, 0.5), 100, None)
+    sims = [simulate_one(load_hypothesis("zero_rows"), context, 0, i) for i in range(99)]
+    for value, verdict in ((0.0, "not rejected"), (0.537, "rejected")):
+        rows = BFLOAT16.narrow(np.full((20, 24), value, np.float32))
+        found = fit_hypothesis("zero_rows", measure_cloud(Cloud.from_rows(rows, BFLOAT16, 24), context), sims)
+        assert found.verdict == verdict
+        assert verdict == "not rejected" or found.reason.startswith("rows of zeros: observed 0,")
+
+
+@pytest.mark.parametrize("n", [100, 400])
+def test_one_simulation_that_defines_what_no_other_does_hides_nothing(n):
+    sims = simulations("made", curve, n)
+    sims[7].observables["s3"] = None
+    assert fit(np.full(10, 50.0), sims, 10).verdict == "rejected"
 
 
 def test_a_residual_says_what_is_undefined():
@@ -257,7 +277,7 @@ def test_coordinates_have_no_unit():
     mixed[:20, 3] = np.nan
     frame = Frame.of(mixed, observables(25))
     points = frame.points(mixed)
-    assert points.shape == (50, 27)  # and a share of defined ones for s3, and for the others together
+    assert points.shape == (50, 27)  # and a coordinate of being defined for s3, and for the others together
     assert (points[:20, 3] == 0).all()
     assert np.abs(points.mean(axis=0)).max() < 1e-9
     other = Frame.of(mixed * 1000, [o.__class__(o.name, "", "", "", "", resolution=5.0) for o in observables(25)])

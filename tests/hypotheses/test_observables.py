@@ -19,7 +19,7 @@ from forensics.hypotheses.observables.live import measure_against_live, measure_
 from forensics.synthetic.qwen3_4b_published import published
 
 N_VOCAB = 1_000
-LATTICE = [name for name, o in OBSERVABLES.items() if "None for quantised formats" in o.definition]
+LATTICE = [name for name, o in OBSERVABLES.items() if "undefined for quantised formats" in o.definition]
 
 
 def cloud_of(values, fmt=BFLOAT16, ids=None):
@@ -50,6 +50,7 @@ def plain(words, fmt, ids, initial=0.02):
         "unique_share": len(counts) / n,
         "singleton_share": counts.count(1) / n,
         "norm_over_initial": None,
+        "zero_row_share": float((fmt.widen(words) == 0).all(axis=1).mean()),
     }
     for i, rank in enumerate(("largest", "second", "third", "fourth")):
         out[f"{rank}_share"] = [*counts, 0, 0, 0][i] / n
@@ -221,6 +222,18 @@ def test_quantised_rows_have_populations_and_norms_but_no_lattice():
         name for name, value in found.items() if value is None and "id" not in name and name != "tail_share"
     ] == LATTICE[:14]
     assert found["radius_over_centroid"] == pytest.approx(np.std([1, 1, 1, 2, 3]) / 1.6)
+
+
+def test_a_point_of_zeros_is_told_from_any_other():
+    zero, other = (measured(cloud_of(np.full((5, 24), x)), None) for x in (-0.0, 2.63))
+    assert (zero["zero_row_share"], other["zero_row_share"]) == (1, 0)
+    assert measured(cloud_of(np.vstack([np.zeros((3, 24)), np.eye(24)[:1]])))["zero_row_share"] == 0.75
+    assert measured(cloud_of(np.full((2, 24), np.nan)))["zero_row_share"] == 0
+    assert "zero_row_share" in CLOUD
+
+
+def test_the_entropy_of_one_hole_is_not_below_zero():
+    assert math.copysign(1, measured(cloud_of(drawn("one point")))["population_entropy"]) == 1
 
 
 def test_extents_do_not_wrap():

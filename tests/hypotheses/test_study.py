@@ -3,12 +3,17 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from forensics import open_checkpoint
+from forensics.checkpoint import Checkpoint
+from forensics.embedding import Embedding, Source
 from forensics.errors import ConfigError, HypothesisError
+from forensics.formats import BFLOAT16
 from forensics.hypotheses.checkpoint import random_context, write_simulation
 from forensics.hypotheses.discovery import hypotheses, load_hypothesis
+from forensics.hypotheses.observables import CLOUD
 from forensics.hypotheses.subject import open_subject
 from forensics.hypotheses.sweeps import study as studies
 from forensics.hypotheses.sweeps.study import check_request, choose, store_settings, study
@@ -92,13 +97,14 @@ def test_what_is_chosen(tmp_path):
     assert [r.name for r in choose(["zero-rows", mine, mine, "singular"])[0]] == ["singular", "uneven", "zero_rows"]
     with pytest.raises(HypothesisError, match="does not exist"):
         check_request(["singula"], None)
-    with pytest.raises(HypothesisError, match="two hypotheses are called 'singular'"):
-        choose(["singular", write_file(tmp_path, name="singular")])
+    (tmp_path / "other").mkdir()
+    with pytest.raises(HypothesisError, match="two hypotheses are called 'uneven'"):
+        choose([mine, write_file(tmp_path / "other")])
 
 
-def test_a_slow_one_that_is_named_gets_a_tenth(tmp_path):
+def test_a_slow_one_that_is_named_gets_a_quarter(tmp_path):
     slow = load_hypothesis(write_file(tmp_path, slow=True))
-    assert [studies._draws(slow, n) for n in (10, 125, 1000, 5000)] == [10, 125, 125, 500]
+    assert [studies._draws(slow, n) for n in (10, 125, 400, 1000, 5000)] == [10, 125, 125, 250, 1250]
     assert studies._draws(replace(slow, slow=False), 1000) == 1000
 
 
@@ -119,3 +125,65 @@ def test_one_that_raises_does_not_stop_the_others(subject, tmp_path):
     result = study(subject, only=("singular", write_file(tmp_path)), budget=40)
     failed = {name: sum(s.error is not None for s in found) for name, found in result.simulations.items()}
     assert failed["singular"] == 0 and 5 <= failed["uneven"] <= 25
+
+
+def planted(dead=10):
+    """400 rows, of which the last share one vector but for some words; with live rows beside them."""
+    words = BFLOAT16.narrow(np.random.default_rng(0).normal(0.01, 0.05, (400, 16)).astype(np.float32))
+    words[-dead:] = words[0]
+    words[-3:, 2] += np.uint16(1)
+    words[:2] = 0
+    embedding = Embedding(words.view(np.uint8), BFLOAT16, 16, "tied", "wte")
+    return Checkpoint(Source("memory", "planted"), (embedding,), "identical", None, {"initializer_range": 0.02})
+
+
+def test_records_do_not_depend_on_who_else_is_asked_for(tmp_path):
+    subject = open_subject(planted(), dead="holes")
+    first = study(subject, only=("padding", "singular"), budget=4, folder=tmp_path)
+    both = study(subject, only=("padding", "singular", "mean_resized"), budget=8, folder=tmp_path)
+    assert {s.parameters["value"] for s in both.simulations["padding"]} == {"mean"}
+    assert both.simulations["padding"][:4] == first.simulations["padding"]
+    assert both.simulations == study(subject, only=("padding", "singular", "mean_resized"), budget=8).simulations
+
+
+def test_one_that_needs_no_law_is_told_of_none(tmp_path):
+    path = write_file(tmp_path, fails=0)
+    text = (tmp_path / "uneven.py").read_text()
+    (tmp_path / "uneven.py").write_text(text.replace("    noise =", "    assert context.live is None\n    noise ="))
+    result = study(open_subject(planted(), dead="holes"), only=(path, "mean_resized"), budget=2)
+    assert not [s.error for found in result.simulations.values() for s in found if s.error]
+
+
+def test_what_the_selection_fixes_is_no_evidence(monkeypatch):
+    asked = []
+
+    def noted(*arguments, observables, **more):
+        asked.append({o.name for o in observables})
+        return judging(*arguments, observables=observables, **more)
+
+    judging = studies.judge
+    monkeypatch.setattr(studies, "judge", noted)
+    result = study(open_subject(planted(), dead="holes"), only=ONLY, budget=124)
+    assert asked == [set(CLOUD) - {"in_hole_share", "singleton_share"}]
+    named = {r.observable for fit in result.judgement.fits for r in fit.residuals}
+    assert named and not named & {"in_hole_share", "singleton_share"}
+
+
+def test_rows_chosen_for_being_zero_are_not_judged(tmp_path):
+    result = study(open_subject(planted(), dead="zero"), folder=tmp_path / "s")
+    assert result.judgement is None and not (tmp_path / "s").exists()
+    assert result.claim.startswith("no verdict: the dead are chosen because their rows are zero: ")
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_a_store_of_other_simulators_is_refused(subject, tmp_path, monkeypatch):
+    study(subject, only=("singular",), budget=2, folder=tmp_path)
+    monkeypatch.setattr(studies, "code_digest", lambda: "0")
+    with pytest.raises(ConfigError, match="the simulators changed since") as refused:
+        study(subject, only=("singular",), budget=2, folder=tmp_path)
+    assert "--store" in refused.value.hint
+
+
+def test_a_selection_by_holes_is_told_from_the_same_ids_chosen_otherwise(subject):
+    other = replace(subject, only_in_holes=False)
+    assert subject.only_in_holes and store_settings(subject, 0) != store_settings(other, 0)

@@ -1,15 +1,20 @@
 """The same records whoever simulates: this process, others here, a cluster; and what a cluster can lack."""
 
 import os
+import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from forensics.errors import HypothesisError, SchedulerError
-from forensics.hypotheses.sweeps import cluster
+from forensics.hypotheses.cloud import Cloud
+from forensics.hypotheses.context import Live
+from forensics.hypotheses.discovery import load_hypothesis
+from forensics.hypotheses.sweeps import cluster, reference
 from forensics.hypotheses.sweeps.reference import Reference
 from forensics.hypotheses.sweeps.simulation import draw, simulate_one
 from forensics.hypotheses.sweeps.sweep import make_tasks, run_task, sweep
@@ -127,8 +132,20 @@ def test_a_name_that_is_no_file_name(tmp_path):
 
 def test_digests_tell_sources_apart(tmp_path, uneven):
     assert uneven.digest != make_reference(tmp_path, pause=0.5).digest
-    assert Reference.of("singular").digest != Reference.of("snowball").digest
-    assert Reference.of("singular").digest == Reference.of("singular").digest
+    assert Reference.of("singular").digest == Reference.of("snowball").digest != uneven.digest
+
+
+def test_the_digest_is_over_all_code_that_a_simulation_runs_through(tmp_path, monkeypatch):
+    for folder in reference.CODE:
+        (tmp_path / folder / "inner").mkdir(parents=True)
+        (tmp_path / folder / "inner" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(reference.forensics, "__file__", str(tmp_path / "__init__.py"))
+    digests = {reference.code_digest.__wrapped__()}
+    for folder in reference.CODE:
+        (tmp_path / folder / "inner" / "a.py").write_text("x = 2\n")
+        digests.add(reference.code_digest.__wrapped__())
+    (tmp_path / reference.CODE[0] / "inner" / "a.py").rename(tmp_path / reference.CODE[0] / "inner" / "b.py")
+    assert len(digests | {reference.code_digest.__wrapped__()}) == len(reference.CODE) + 2
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense", "", "tcp://127.0.0.1:99999"])
@@ -156,6 +173,66 @@ def _check_with_true_workers(address):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Client, "run", lambda *a, **k: theirs)
         cluster.check_scheduler(address)
+
+
+def test_what_a_simulator_is_told_cannot_be_written_to(tmp_path):
+    """Here and in another process alike: a simulation must not change the next."""
+    live = Live(np.zeros(16, np.float32), np.eye(16, dtype=np.float32))
+    theirs = np.zeros(16, np.float32)
+    told = replace(CONTEXT, live=live, centroid=theirs)
+    for context in (told, pickle.loads(pickle.dumps(told))):
+        arrays = [
+            context.anchor,
+            context.centroid,
+            context.values,
+            context.step,
+            context.live.mean,
+            context.live.factor,
+        ]
+        assert not any(array.flags.writeable for array in arrays)
+        assert not context.told("mean").live.mean.flags.writeable
+    theirs += 1  # who made it may
+    write_file(tmp_path, fails=0)
+    text = (tmp_path / "uneven.py").read_text().replace("    noise =", "    context.values[0] += 1\n    noise =")
+    (tmp_path / "uneven.py").write_text(text)
+    made = Reference.of(str(tmp_path / "uneven.py"))
+    assert {simulate_one(made.hypothesis, CONTEXT, 0, i).error for i in range(3)} == {
+        "ValueError: assignment destination is read-only"
+    }
+
+
+def test_what_is_told_of_the_live_rows():
+    live = Live(np.zeros(16, np.float32), np.eye(16, dtype=np.float32))
+    context = replace(CONTEXT, live=live)
+    assert context.told("covariance").live.factor is not None
+    assert context.told("mean").live.factor is None and context.told(None).live is None
+    assert context.told(None) is context.told(None) and CONTEXT.told("mean") is CONTEXT
+
+
+def test_where_the_dead_were_chosen_in_holes_only_rows_in_holes_are_measured(tmp_path):
+    snowball = load_hypothesis("snowball")
+    held = replace(CONTEXT, only_in_holes=True)
+    for index in range(30):
+        values = simulate_one(snowball, held, SEED, index).observables
+        assert values["in_hole_share"] in (1, None) and values["singleton_share"] in (0, None)
+        assert (values["holes"] == 0) == (values["in_hole_share"] is None)
+    rows = [len(draw(snowball, held, SEED, 0, {"sigma": s * CONTEXT.median_step})[1]) for s in (1e-5, 0.05, 9)]
+    assert rows[0] == 20 < rows[1] <= rows[2] == 320
+    assert len(draw(replace(snowball, slow=True), held, SEED, 0, {"sigma": 9 * CONTEXT.median_step})[1]) == 20
+    few = replace(held, vocab=30)
+    assert len(draw(snowball, few, SEED, 0, {"sigma": 9 * CONTEXT.median_step})[1]) == 30
+
+
+def test_in_holes_the_ids_are_those_of_the_rows_that_are_left():
+    """Of four rows the first and the last are alike."""
+    words = np.repeat(CONTEXT.anchor[None], 4, axis=0)
+    words[1, 0] += np.uint16(1)
+    words[2, 1] += np.uint16(1)
+    cloud = Cloud.from_rows(words, CONTEXT.format, 16, np.array([3, 5, 7, 999]))
+    two = replace(load_hypothesis("singular"), simulate=lambda *told: cloud, slow=True)
+    found = simulate_one(two, replace(CONTEXT, only_in_holes=True), 0, 0).observables
+    assert found["largest_share"] == 1 and found["tail_share"] == 0.5
+    assert found["median_id"] == pytest.approx((501 + 0.5) / 1000)
 
 
 SCHEDULER = """

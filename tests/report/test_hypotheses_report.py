@@ -11,13 +11,13 @@ import pytest
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
 from forensics.hypotheses.founding import transition_curve
-from forensics.hypotheses.judging.calibration import Calibration
+from forensics.hypotheses.judging.calibration import Calibration, power_of
 from forensics.hypotheses.judging.choice import Choice
 from forensics.hypotheses.judging.classes import Classes, Pair
 from forensics.hypotheses.observables import OBSERVABLES
 from forensics.hypotheses.subject import open_subject
 from forensics.hypotheses.sweeps.study import study
-from forensics.report.hypotheses_calibration import calibration_parts, classes_part, confusion_grid, power_of
+from forensics.report.hypotheses_calibration import calibration_parts, classes_part, confusion_grid
 from forensics.report.hypotheses_document import PLANTED, hypotheses_document
 from forensics.report.hypotheses_figures import SHOWN_STATISTICS, observed_counts, residual_grid, transition
 from forensics.report.hypotheses_report import hypotheses_json, hypotheses_text, write_hypotheses_report
@@ -264,10 +264,15 @@ def test_classes_are_shown_to_be_one_or_not(apart):
     far = Pair("a", "c", 100, 1.0, 0.497, 1e-30, True, False)
     text = classes_part(Classes(members, (pair, far), 0.01))
     assert (
-        "| `a`, `b` | 100 | 0.51 | 0.497 | 0.3 | " + ("told apart" if apart else "one") + " | argued to be one |"
+        "| `a`, `b` | 100 | 0.51 | 0.497 | 0.3 | "
+        + ("told apart" if apart else "not told apart")
+        + " | argued to be one |"
         in text
     )
-    assert ("All hypotheses can be told apart." in text) == apart and "`a`, `c`" not in text
+    assert ("All are told apart." in text) == apart and "`a`, `c`" not in text
+    assert ("with so many simulations of each, and count as one: `a`, `b` (100)." in text) == (not apart)
+    across = Pair("b", "c", 100, 0.5, 0.497, 0.02, False, False)
+    assert "not told apart, yet two classes | - |" in classes_part(Classes((("a", "b"), ("c",)), (across,), 0.01))
     assert classes_part(Classes((("a",), ("c",)), (far,), 0.01)) == ""
 
 
@@ -304,6 +309,14 @@ def test_power_is_weighed_and_not_of_ones_own_class():
 
 def test_power_is_against_other_classes():
     shares = {"a": 0.0, "b": 0.1, "c": 0.9}
-    found = Calibration(0.01, {"a": 7}, {"a": shares}, {"a": 0.5}, {"a": {"a = b": 0.8, "c": 0.1, "none": 0.1}}, {})
+    found = Calibration(
+        0.01,
+        {"a": 7},
+        {"a": shares},
+        {"a": 0.5},
+        {"a": {"a = b": 0.8, "c": 0.1, "none": 0.1}},
+        {},
+        {"a": {"sigma": (0.0, 0.02, 0.09)}},
+    )
     text = "\n".join(calibration_parts(found, Classes((("a", "b"), ("c",)), (), 0.01)))
-    assert "| `a` | 7 | 0 | 0.5 | 0.8 | 0.1 | `c` 0.9 | - |" in text
+    assert "| `a` | 7 | 0 | 0.5 | 0.8 | 0.1 | `c` 0.9 | - | `sigma` 0, 0.02, 0.09 |" in text

@@ -145,6 +145,22 @@ def test_a_failed_rewrite_keeps_the_old_matrix_but_not_its_truth(tmp_path):
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "truth.json"])
+def test_a_folder_of_somebody_s_model_is_left_alone(tmp_path, name):
+    (tmp_path / name).write_text('{"precious": 1}')
+    with pytest.raises(OutputError, match=f"holds {name}, which was not planted"):
+        plant("healthy", rows=20, dim=8).write(tmp_path)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [(name, '{"precious": 1}')]
+
+
+def test_a_planted_folder_is_planted_anew_and_other_files_stay(tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    for name in ("healthy", "causes", "qwen3-4b"):
+        plant(name, rows=2276, dim=64).write(tmp_path)
+        (tmp_path / "tokenizer.json").write_text("{}")  # added to a planted checkpoint, say
+    assert (tmp_path / "notes.md").read_text() == "mine"
+
+
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -21,29 +21,22 @@ class Course:
     e_t made unit, q = keep/autocorrelation - 1, so that neighbouring steps have cosine ``autocorrelation``. A walk
     alone with the published autocorrelation would lose the direction in 400 steps, and toys keep it.
 
-    With feedback nothing is said of p but its start, 1/V: it follows from the rows (`Means`). Driven so from their own
-    start and lr, with no number fitted, recorded toys' dead centroids come out within 7 % at step 100 (0.412 for 0.439
-    at D = 64, 0.413 for 0.415 at D = 128; 11 % at D = 16), and the radius about the centroid shrinks as theirs does.
+    With feedback nothing is said of p but its start, 1/V: it follows from the rows (`Means`).
 
     Without, p = (floor + (1 - floor) exp(-(t - 1)/fall))/V: Adam moves a coordinate by lr as long as its gradient keeps
     its sign, so the logit w . h falls by lr |h|_1 = lr D sqrt(2/pi) length an update, and p by e in the inverse of
-    that. Measured on recorded toys at lr 1e-3 (|g|/|h_mean| of the dead rows, from half its first value to a tenth, or
-    at D = 16 a fifth): 84 updates at D = 16, 28 at 64, 9 at 128, 2.9 at 1,024, where this gives 78, 20, 9.8 and 1.2.
-    With such a p rows do not come to rest: bfloat16's second moment keeps the size of the first gradients.
+    that. With such a p rows do not come to rest: bfloat16's second moment keeps the size of the first gradients.
 
     Attributes:
         dim: D.
         vocab: V, tokens of the whole matrix: an untrained softmax gives each 1/V.
         lr: the optimizer's rate, for ``fall``.
-        length: |h_mean|/sqrt(D). 1 is a final LayerNorm's length with all positions alike; recorded toys have 0.98 to
-            1.12 from step 10 to 100 at D = 16, 64, 128 and 1,024, and 0.7 to 0.95 later (published at D = 64: 5.5 to
-            8.5, where sqrt(D) is 8).
+        length: |h_mean|/sqrt(D). 1 is a final LayerNorm's length with all positions alike (published for Crucible 3 at
+            D = 64: 5.5 to 8.5, where sqrt(D) is 8).
         autocorrelation: mean cosine of h_mean and that of the next step: 0.9976 published (Crucible 3).
-        keep: autocorrelation of the slow direction: recorded toys keep a cosine of 0.957 from step 100 to 500 (Crucible
-            3 at D = 64: 0.99989 a step) and of 0.654 from 100 to 2,000 (Goldilocks at D = 128: 0.99978).
+        keep: autocorrelation of the slow direction; a choice, no fit: 0.9999 keeps e^-0.03 = 0.97 of it in 300 steps.
         fall: without feedback: updates in which p falls by e, or None for the above.
-        floor: without feedback: share of 1/V below which p does not fall; recorded toys end at 0.15 (D = 16), 0.03
-            (64), 0.005 (128) and 0.003 (1,024).
+        floor: without feedback: share of 1/V below which p does not fall; a choice, no fit.
         feedback: see :class:`~forensics.hypotheses.driving.push.Means`.
 
     Raises:

@@ -21,8 +21,8 @@ from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.driving.driver import Driver
 from forensics.hypotheses.driving.push import GradientWords, Means, Positions, Push
-from forensics.hypotheses.driving.tensors import one_thread
 from forensics.recording import Recording
+from forensics.updates.threads import one_thread
 
 By = Literal["gradients", "positions", "means"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +15,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 19
 """Numbers that are worked on at a time in float32, to stay in cache (as `forensics.updates.pieces` has it)."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: a worker's words are then the same beside any number of others, and small tensors faster."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def logits_of(held: Tensor, hidden: Tensor, origin: NDArray[np.float64]) -> NDArray[np.float64]:

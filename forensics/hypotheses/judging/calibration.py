@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ HELD_OUT = 5
 LARGEST = 200
 """Held-out simulations of a hypothesis that are judged, at most: a share is then known to 0.035 or better."""
 
+WEAK = 0.5
+"""Power below which not being rejected is worth a warning: most of what others draw would pass, too."""
+
 NONE = "none"
 """The attribution where every hypothesis is rejected."""
 
@@ -42,6 +45,8 @@ class Calibration:
             not rejected and of the largest weight.
         coverage: by hypothesis and parameter, the share of held-out simulations whose own value lies in their 90 %
             interval.
+        thirds: by hypothesis and the first of its parameters that varies, the share of its own held-out simulations
+            that it rejects where that is lowest, middling and highest. Alpha holds on average over the prior alone.
     """
 
     alpha: float
@@ -50,6 +55,7 @@ class Calibration:
     uniformity: Mapping[str, float]
     attributed: Mapping[str, Mapping[str, float]]
     coverage: Mapping[str, Mapping[str, float]]
+    thirds: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
@@ -60,6 +66,7 @@ class Calibration:
             "uniformity": dict(self.uniformity),
             "attributed": {name: dict(row) for name, row in self.attributed.items()},
             "coverage": {name: dict(row) for name, row in self.coverage.items()},
+            "thirds": {name: {p: list(sizes) for p, sizes in row.items()} for name, row in self.thirds.items()},
         }
 
 
@@ -87,7 +94,7 @@ def calibrate(
     held_out: Mapping[str, Sequence[Simulation]],
     trained: Mapping[str, Trained],
     classes: Classes,
-    pool: Pool,
+    values: Mapping[str, Floats],
     observables: Sequence[Observable],
     *,
     alpha: float,
@@ -95,10 +102,10 @@ def calibrate(
     """Judges held-out simulations.
 
     Args:
-        held_out: by hypothesis, simulations that are in no reference and not in the pool.
+        held_out: by hypothesis, simulations that are in no reference.
         trained: the hypotheses that were fitted.
         classes: of these.
-        pool: of their fitted simulations.
+        values: by hypothesis, its fitted simulations' statistics, ``float64[n, observables]``.
         observables: what they are judged by.
         alpha: of the verdicts.
     """
@@ -106,18 +113,28 @@ def calibrate(
     good = {name: found for name, found in good.items() if found}
     rejected: dict[str, dict[str, float]] = {}
     attributed: dict[str, dict[str, float]] = {}
-    uniformity, coverage = {}, {}
+    uniformity, coverage, thirds = {}, {}, {}
+    pools = _Pools(values, classes, observables)
     for name, found in good.items():
-        values = statistics([s.observables for s in found], observables)
-        p = {tested: one.p_values(values) for tested, one in trained.items()}
+        seen = statistics([s.observables for s in found], observables)
+        p = {tested: one.p_values(seen) for tested, one in trained.items()}
         rejected[name] = {tested: float((q <= alpha).mean()) for tested, q in p.items()}
-        attributed[name] = _attributed(values, {tested: q > alpha for tested, q in p.items()}, classes, pool)
+        attributed[name] = pools.attributed(seen, {tested: q > alpha for tested, q in p.items()})
         if name in trained:
             uniformity[name] = too_small(p[name], len(trained[name].reference))
-            coverage[name] = _coverage(found, values, trained[name])
-    return Calibration(
-        alpha, {name: len(found) for name, found in good.items()}, rejected, uniformity, attributed, coverage
-    )
+            coverage[name] = _coverage(found, seen, trained[name])
+            thirds[name] = _thirds(found, trained[name], p[name] <= alpha)
+    n = {name: len(found) for name, found in good.items()}
+    return Calibration(alpha, n, rejected, uniformity, attributed, coverage, thirds)
+
+
+def power_of(tested: str, found: Calibration | None, classes: Classes) -> float | None:
+    """The share of other classes' held-out draws that a hypothesis rejects; None where there are none."""
+    own = next((names for names in classes.members if tested in names), (tested,))
+    others = [name for name in found.n if name not in own and tested in found.rejected[name]] if found else []
+    if found is None or not others:
+        return None
+    return sum(found.n[name] * found.rejected[name][tested] for name in others) / sum(found.n[name] for name in others)
 
 
 def too_small(p_values: Floats, n: int) -> float:
@@ -134,18 +151,50 @@ def too_small(p_values: Floats, n: int) -> float:
     return math.exp(-2 * max(0.0, float(above.max())) ** 2 * t * n / (t + n))
 
 
-def _attributed(
-    values: Floats, stands: Mapping[str, NDArray[np.bool_]], classes: Classes, pool: Pool
-) -> dict[str, float]:
-    """Shares of observations attributed to each class, or to none."""
-    standing = np.stack([np.any([stands[name] for name in names], axis=0) for names in classes.members], axis=1)
-    chosen = np.full(len(values), len(classes.members))
-    for pattern in np.unique(standing, axis=0):
-        if pattern.any():
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pools:
+    """Pools of the hypotheses that stand, as many as there are patterns of standing ones."""
+
+    values: Mapping[str, Floats]
+    classes: Classes
+    observables: Sequence[Observable]
+    made: dict[tuple[str, ...], Pool] = field(default_factory=dict)
+
+    def attributed(self, seen: Floats, stands: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+        """Shares of observations attributed to each class, or to none.
+
+        Args:
+            seen: ``float64[t, observables]``.
+            stands: by hypothesis, ``bool[t]``.
+        """
+        names = tuple(stands)
+        standing = np.stack([stands[name] for name in names], axis=1)
+        chosen = np.full(len(seen), len(self.classes.members))
+        for pattern in np.unique(standing, axis=0):
             rows = np.flatnonzero((standing == pattern).all(axis=1))
-            chosen[rows] = pool.weights(values[rows], pattern).argmax(axis=1)
-    counts = np.bincount(chosen, minlength=len(classes.members) + 1) / len(values)
-    return dict(zip((*classes.names, NONE), counts.tolist(), strict=True))
+            left = self.classes.among([name for name, ok in zip(names, pattern, strict=True) if ok])
+            places = np.flatnonzero([len(members) > 0 for members in left])
+            if len(places):
+                chosen[rows] = places[self._chosen(seen[rows], [members for members in left if members])]
+        counts = np.bincount(chosen, minlength=len(self.classes.members) + 1) / len(seen)
+        return dict(zip((*self.classes.names, NONE), counts.tolist(), strict=True))
+
+    def _chosen(self, seen: Floats, left: Sequence[tuple[str, ...]]) -> NDArray[np.int64]:
+        if len(left) == 1:
+            return np.zeros(len(seen), np.int64)
+        key = tuple(name for members in left for name in members)
+        if key not in self.made:
+            self.made[key] = Pool.gather(self.values, left, self.observables)
+        chosen: NDArray[np.int64] = self.made[key].weights(seen).argmax(axis=1)
+        return chosen
+
+
+def _thirds(found: Sequence[Simulation], trained: Trained, rejected: NDArray[np.bool_]) -> dict[str, tuple[float, ...]]:
+    if not trained.draws.names or len(found) < 3:
+        return {}
+    first = trained.draws.names[0]
+    order = np.argsort([float(s.parameters[first]) for s in found], kind="stable")
+    return {first: tuple(float(third.mean()) for third in np.array_split(rejected[order], 3))}
 
 
 def _coverage(found: Sequence[Simulation], values: Floats, trained: Trained) -> dict[str, float]:

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forensics.hypotheses.judging.classes import Classes
 from forensics.hypotheses.judging.distance import Floats, Frame
 from forensics.hypotheses.observables.observable import Observable
 
 NEAREST = 50
-"""Simulations that are counted for the weights, at least: a weight is known to a few hundredths."""
+"""Simulations that are counted for the weights, at least: the standard error of a weight is then up to 0.07."""
 
 LARGEST = 1000
 """Simulations of a class in the pool, at most."""
@@ -52,10 +51,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """Simulations of all classes, as many of each, in one frame.
+    """Simulations of the classes that stand, as many of each, in one frame; the rejected have no part in it.
 
     Attributes:
-        columns: ``int64[used]``, the statistics that every hypothesis defines at least once.
+        columns: ``int64[used]``, the statistics that each of its hypotheses defines at least once.
         frame: over the whole pool.
         points: ``float64[n, k]``.
         of: ``int64[n]``, the class of each.
@@ -69,74 +68,66 @@ class Pool:
     classes: int
 
     @classmethod
-    def gather(cls, values: Mapping[str, Floats], classes: Classes, observables: Sequence[Observable]) -> Pool:
+    def gather(
+        cls, values: Mapping[str, Floats], classes: Sequence[Sequence[str]], observables: Sequence[Observable]
+    ) -> Pool:
         """The pool of hypotheses' simulations.
 
         Args:
-            values: by hypothesis, ``float64[n, observables]``, nan where undefined.
-            classes: of these hypotheses; a class's members give alike.
+            values: by hypothesis, ``float64[n, observables]``, nan where undefined; others are ignored.
+            classes: the hypotheses that stand, by class; those of one class give alike.
             observables: one a column.
         """
-        size = min(LARGEST, *(len(names) * len(values[name]) for names in classes.members for name in names))
+        size = min(LARGEST, *(len(names) * len(values[name]) for names in classes for name in names))
         taken, of = [], []
-        for i, names in enumerate(classes.members):
+        for i, names in enumerate(classes):
             # Drawn alike from all members: the k-th of each, k from 0.
             parts = np.stack([values[name][: -(-size // len(names))] for name in names], axis=1)
             taken.append(parts.reshape(-1, len(observables))[:size])
             of.append(np.full(size, i, np.int64))
-        columns = np.flatnonzero(np.all([np.isfinite(v).any(axis=0) for v in values.values()], axis=0))
+        defined = [np.isfinite(values[name]).any(axis=0) for names in classes for name in names]
+        columns = np.flatnonzero(np.all(defined, axis=0))
         pooled = np.concatenate(taken)[:, columns]
         frame = Frame.of(pooled, [observables[j] for j in columns.tolist()])
-        return cls(columns, frame, frame.points(pooled), np.concatenate(of), len(classes.members))
+        return cls(columns, frame, frame.points(pooled), np.concatenate(of), len(classes))
 
-    def weights(self, values: Floats, standing: NDArray[np.bool_]) -> Floats:
-        """Shares of the classes among the nearest simulations.
+    def weights(self, values: Floats) -> Floats:
+        """Shares of the classes among the nearest simulations, ``float64[t, classes]``.
 
         Args:
             values: ``float64[t, observables]``.
-            standing: ``bool[classes]``, the classes that count; one at least.
-
-        Returns:
-            ``float64[t, classes]``; 0 for those that do not count.
         """
-        inside = np.flatnonzero(standing[self.of])
         points = self.frame.points(values[:, self.columns])
-        parts = [self._shares(inside, points[i : i + _HEIGHT], None)[0] for i in range(0, len(points), _HEIGHT)]
-        return np.concatenate(parts)
+        return np.concatenate([self._shares(points[i : i + _HEIGHT])[0] for i in range(0, len(points), _HEIGHT)])
 
-    def choice(self, values: Floats, standing: NDArray[np.bool_], names: Sequence[str]) -> Choice:
-        """The weights of one observation, ``float64[1, observables]``, beside the error of choosing by them."""
-        inside = np.flatnonzero(standing[self.of])
-        of = self.of[inside]
-        wrong = np.empty(len(inside), bool)
-        for start in range(0, len(inside), _HEIGHT):
-            own = np.arange(start, min(start + _HEIGHT, len(inside)))
-            wrong[own] = self._shares(inside, self.points[inside[own]], own)[0].argmax(axis=1) != of[own]
-        shares, close = self._shares(inside, self.frame.points(values[:, self.columns]), None)
-        weights = {names[i]: float(shares[0, i]) for i in np.flatnonzero(standing).tolist()}
-        return Choice(weights, int(close.sum()), float(wrong.mean()), float(wrong[close[0]].mean()), len(inside))
+    def choice(self, values: Floats, names: Sequence[str]) -> Choice:
+        """The weights of one observation, ``float64[1, observables]``, by name, and the error of such a choice."""
+        wrong = np.empty(len(self.of), bool)
+        for start in range(0, len(self.of), _HEIGHT):
+            own = np.arange(start, min(start + _HEIGHT, len(self.of)))
+            wrong[own] = self._shares(self.points[own], own)[0].argmax(axis=1) != self.of[own]
+        shares, close = self._shares(self.frame.points(values[:, self.columns]))
+        weights = dict(zip(names, shares[0].tolist(), strict=True))
+        return Choice(weights, int(close.sum()), float(wrong.mean()), float(wrong[close[0]].mean()), len(self.of))
 
-    def _shares(
-        self, inside: NDArray[np.int64], points: Floats, own: NDArray[np.int64] | None
-    ) -> tuple[Floats, NDArray[np.bool_]]:
-        """Class shares among the nearest of the simulations ``inside``, and which those are.
+    def _shares(self, points: Floats, own: NDArray[np.int64] | None = None) -> tuple[Floats, NDArray[np.bool_]]:
+        """Class shares among the nearest simulations, and which those are.
 
         Args:
-            inside: ``int64[m]``.
             points: ``float64[t, k]``.
-            own: ``int64[t]``, the place of each point in ``inside``: it is not its own neighbour.
+            own: ``int64[t]``, the place of each point in the pool: it is not its own neighbour.
 
         Returns:
-            ``float64[t, classes]`` and ``bool[t, m]``. All that are as near as the last of NEAREST count: of
+            ``float64[t, classes]`` and ``bool[t, n]``. All that are as near as the last of NEAREST count: of
             simulations that are one point, an order among equals would otherwise decide.
         """
         from scipy.spatial.distance import cdist
 
-        squared: Floats = cdist(points, self.points[inside], "sqeuclidean")
+        squared: Floats = cdist(points, self.points, "sqeuclidean")
         if own is not None:
             squared[np.arange(len(own)), own] = np.inf
-        count = min(NEAREST, len(inside) - 1)
+        count = min(NEAREST, len(self.of) - 1)
         reach = np.partition(squared, count - 1, axis=1)[:, count - 1]
         close = squared <= reach[:, np.newaxis] + _SAME
-        of = (self.of[inside][:, np.newaxis] == np.arange(self.classes)).astype(np.float64)
+        of = (self.of[:, np.newaxis] == np.arange(self.classes)).astype(np.float64)
         return close @ of / close.sum(axis=1, keepdims=True), close

@@ -1,11 +1,12 @@
-"""Which hypotheses make the same distribution: those whose simulations cannot be told apart form one class."""
+"""Which hypotheses make the same distribution: those whose simulations are not told apart form one class."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -53,8 +54,8 @@ class Classes:
     """Hypotheses by what their simulations can tell.
 
     Attributes:
-        members: the classes, each its hypotheses' names in order, sorted. Two hypotheses are in one class if a chain of
-            pairs that are not told apart joins them; `pairs` says so where the two themselves are.
+        members: the classes, each its hypotheses' names in order, sorted. No two of one class are told apart. Two of
+            different classes may not be either, where a third is like both: `pairs` says so.
         pairs: all that were tested.
         alpha: the error rate over all pairs together.
     """
@@ -68,9 +69,17 @@ class Classes:
         """One name a class: its members' names, joined by " = "."""
         return tuple(" = ".join(names) for names in self.members)
 
-    def of(self, hypothesis: str) -> int:
-        """The class of a hypothesis."""
-        return next(i for i, names in enumerate(self.members) if hypothesis in names)
+    def of(self, hypothesis: str) -> int | None:
+        """The class of a hypothesis; None for one that was not fitted."""
+        return next((i for i, names in enumerate(self.members) if hypothesis in names), None)
+
+    def among(self, hypotheses: Collection[str]) -> tuple[tuple[str, ...], ...]:
+        """Of each class, the members that are among some hypotheses; none for a class without any."""
+        return tuple(tuple(name for name in names if name in hypotheses) for names in self.members)
+
+    def compared(self, names: Collection[str]) -> int:
+        """Simulations of each that the pairs of some hypotheses were compared by, at least; 0 without a pair."""
+        return min((pair.n for pair in self.pairs if {pair.first, pair.second} <= {*names}), default=0)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it."""
@@ -89,18 +98,17 @@ def find_classes(
     alpha: float = 0.01,
     seed: int = 0,
 ) -> Classes:
-    """Puts hypotheses whose simulations cannot be told apart into classes.
+    """Puts hypotheses whose simulations are not told apart into classes.
 
     Args:
         values: by hypothesis, ``float64[n, observables]``, nan where undefined.
         observables: one a column.
         same_as: by hypothesis, the one that it is argued to equal.
         alpha: the chance of telling any two equal ones apart.
-        seed: of the order in which ties are broken.
+        seed: of the order in which ties are broken; each pair has its own, whoever else is tested.
     """
-    rng = np.random.default_rng(seed)
     tested = {
-        (a, b): two_samples(values[a][:SAMPLE], values[b][:SAMPLE], observables, rng)
+        (a, b): two_samples(values[a][:SAMPLE], values[b][:SAMPLE], observables, _rng(seed, a, b))
         for a, b in combinations(sorted(values), 2)
         if min(len(values[a]), len(values[b])) >= _LEAST
     }
@@ -116,7 +124,7 @@ def find_classes(
         )
         for names, found in tested.items()
     )
-    return Classes(_components(sorted(values), pairs), pairs, alpha)
+    return Classes(_linked(sorted(values), pairs), pairs, alpha)
 
 
 def _holm(p_values: Mapping[tuple[str, str], float], alpha: float) -> set[tuple[str, str]]:
@@ -129,11 +137,17 @@ def _holm(p_values: Mapping[tuple[str, str], float], alpha: float) -> set[tuple[
     return apart
 
 
-def _components(names: Sequence[str], pairs: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
+def _rng(seed: int, first: str, second: str) -> np.random.Generator:
+    return np.random.default_rng([seed, crc32(first.encode()), crc32(second.encode())])
+
+
+def _linked(names: Sequence[str], pairs: Sequence[Pair]) -> tuple[tuple[str, ...], ...]:
+    """Complete linkage: from the largest p-value on, two groups join if no pair between them is told apart."""
+    alike = {frozenset((pair.first, pair.second)) for pair in pairs if not pair.told_apart}
     group = {name: {name} for name in names}
-    for pair in pairs:
-        if not pair.told_apart and group[pair.first] is not group[pair.second]:
-            group[pair.first] |= group[pair.second]
-            for name in group[pair.second]:
-                group[name] = group[pair.first]
+    for pair in sorted(pairs, key=lambda pair: (-pair.p_value, pair.first, pair.second)):
+        first, second = group[pair.first], group[pair.second]
+        if first is not second and all(frozenset(across) in alike for across in product(first, second)):
+            first |= second
+            group.update(dict.fromkeys(second, first))
     return tuple(sorted({tuple(sorted(members)) for members in group.values()}))

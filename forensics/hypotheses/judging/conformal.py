@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,8 +33,8 @@ class Reference:
     that lies beside the curve which the simulations follow. A point's deviation is, in each coordinate, its distance
     from the mean of its nearest neighbours, less the resolution, over their spread; its score is the Mahalanobis
     length of the deviations under their second moments over all points, to which k / (n + 1) is added on the diagonal
-    because n points give a k x k matrix to about that. A point whose statistics are defined as no other point's are is
-    odder than any score.
+    because n points give a k x k matrix to about that.
+    Which statistics a point defines are coordinates of the frame like any other.
 
     Attributes:
         frame: what makes statistics coordinates.
@@ -43,8 +42,6 @@ class Reference:
         near: ``int64[n, m]``, each point's neighbours, nearest first.
         reach: ``float64[n]``, the squared distance to the last of them.
         deviations: ``float64[n, k]``.
-        patterns: of each point, which statistics it defines.
-        alone: ``bool[n]``, the points whose pattern no other has.
 
     References:
         V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World" (2005), chapter 2: the p-value is
@@ -59,8 +56,6 @@ class Reference:
     near: NDArray[np.int64]
     reach: Floats
     deviations: Floats
-    patterns: tuple[bytes, ...]
-    alone: NDArray[np.bool_]
 
     @classmethod
     def of(cls, values: Floats, observables: Sequence[Observable]) -> Reference:
@@ -77,10 +72,7 @@ class Reference:
             _deviations(points[i : i + _CHUNK], points[near[i : i + _CHUNK]], frame.resolution)
             for i in range(0, len(points), _CHUNK)
         ]
-        patterns = _patterns(values, frame)
-        tally = Counter(patterns)
-        alone = np.array([tally[pattern] == 1 for pattern in patterns])
-        return cls(frame, points, near, squared[:, -1], np.concatenate(away), patterns, alone)
+        return cls(frame, points, near, squared[:, -1], np.concatenate(away))
 
     def __len__(self) -> int:
         return len(self.points)
@@ -101,14 +93,7 @@ class Reference:
         near, _ = nearest(observed, self.points, self.near.shape[1])
         own = _deviations(observed, self.points[near], self.frame.resolution)
         moments = self.deviations.T @ self.deviations
-        known, counts = set(self.patterns), []
-        for point, z, pattern in zip(observed, own, _patterns(values, self.frame), strict=True):
-            alone = self.alone
-            if pattern in known:
-                alone = alone & [pattern != other for other in self.patterns] if alone.any() else alone
-                counts.append(int(np.count_nonzero(alone | self._as_far(point, z, moments))))
-            else:
-                counts.append(int(np.count_nonzero(alone)))
+        counts = [np.count_nonzero(self._as_far(point, z, moments)) for point, z in zip(observed, own, strict=True)]
         return np.array(counts, np.int64)
 
     def _as_far(self, point: Floats, own: Floats, moments: Floats) -> NDArray[np.bool_]:
@@ -129,10 +114,6 @@ class Reference:
         scores = np.einsum("ij,ij->i", z @ inverse, z)
         far: NDArray[np.bool_] = scores >= float(own @ inverse @ own) * (1 - _TIES)
         return far
-
-
-def _patterns(values: Floats, frame: Frame) -> tuple[bytes, ...]:
-    return tuple(row.tobytes() for row in np.isfinite(values[:, frame.kept]))
 
 
 def _deviations(points: Floats, around: Floats, resolution: Floats) -> Floats:

@@ -16,8 +16,8 @@ from forensics.hypotheses.observables.observable import Observable
 
 Floats = NDArray[np.float64]
 
-SHARE_RESOLUTION = 0.01
-"""Of a share of defined statistics: a step of one statistic in fifty is seen, rounding is not."""
+DEFINED_RESOLUTION = 0.01
+"""Of being defined, 0 or 1: far below a step, so that it is seen, and above rounding."""
 
 _CHUNK = 1 << 24
 """Distances held at a time: 128 MiB."""
@@ -37,7 +37,7 @@ class Frame:
 
     A coordinate is a statistic less its mean over the square root of its variance plus its resolution squared; an
     undefined one counts as the mean. Statistics that are defined in the same simulations share one more coordinate:
-    the share of them that is defined.
+    whether all of them are (of an observation with some of them, a mean would lie between the two kinds).
 
     Attributes:
         kept: ``int64[k]``, the statistics that some simulation defines.
@@ -66,8 +66,8 @@ class Frame:
         _, group = np.unique(defined[:, kept], axis=1, return_inverse=True)
         group = group.reshape(-1).astype(np.int64)
         groups = int(group.max()) + 1 if len(kept) else 0
-        resolution = np.array([observables[j].resolution for j in kept.tolist()] + [SHARE_RESOLUTION] * groups)
-        raw = _with_shares(values[:, kept], group)
+        resolution = np.array([observables[j].resolution for j in kept.tolist()] + [DEFINED_RESOLUTION] * groups)
+        raw = _with_defined(values[:, kept], group)
         mean = np.array([np.mean(column[np.isfinite(column)]) for column in raw.T])
         variance = np.array([np.var(column[np.isfinite(column)]) for column in raw.T])
         scale = np.sqrt(variance + resolution**2)
@@ -75,15 +75,15 @@ class Frame:
 
     def points(self, values: Floats) -> Floats:
         """Coordinates of some clouds' statistics, ``float64[n, k + groups]``."""
-        raw = (_with_shares(values[:, self.kept], self.group) - self.mean) / self.scale
+        raw = (_with_defined(values[:, self.kept], self.group) - self.mean) / self.scale
         raw[np.isnan(raw)] = 0
         return raw
 
 
-def _with_shares(values: Floats, group: NDArray[np.int64]) -> Floats:
+def _with_defined(values: Floats, group: NDArray[np.int64]) -> Floats:
     defined = np.isfinite(values)
-    shares = [defined[:, group == g].mean(axis=1) for g in range(int(group.max()) + 1 if len(group) else 0)]
-    return np.column_stack([values, *shares])
+    whole = [defined[:, group == g].all(axis=1) for g in range(int(group.max()) + 1 if len(group) else 0)]
+    return np.column_stack([values, *whole])
 
 
 def nearest(points: Floats, among: Floats, count: int, *, same: bool = False) -> tuple[NDArray[np.int64], Floats]:

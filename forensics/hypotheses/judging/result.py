@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Hypothesis, LogUniform
-from forensics.hypotheses.judging.calibration import HELD_OUT, Calibration, Trained, calibrate
+from forensics.hypotheses.judging.calibration import HELD_OUT, WEAK, Calibration, Trained, calibrate, power_of
 from forensics.hypotheses.judging.choice import Choice, Pool
 from forensics.hypotheses.judging.classes import Classes, find_classes
 from forensics.hypotheses.judging.conformal import Reference
-from forensics.hypotheses.judging.distance import Floats, statistics
+from forensics.hypotheses.judging.distance import statistics
 from forensics.hypotheses.judging.fit import Fit, fit_hypothesis, needed, used_observables
 from forensics.hypotheses.judging.posterior import Draws
 from forensics.hypotheses.observables.observable import Observable
@@ -24,7 +22,8 @@ from forensics.text import align, number
 
 NOTES = (
     "Each hypothesis is tested by itself. At most one class made these rows, so the chance that the true one is among "
-    "the rejected is at most alpha, however many are tested.",
+    "the rejected is at most alpha, however many are tested. That holds on average over its prior, not at each of "
+    "its parameters: the calibration has it by thirds of one.",
     "A hypothesis is tested with the parameters that its priors allow, no others. Not rejected is not proved.",
 )
 
@@ -36,7 +35,7 @@ class Judgement:
     Attributes:
         alpha: p-value up to which a hypothesis is rejected.
         fits: one a hypothesis, by name.
-        classes: of the hypotheses with enough simulations; those of one class cannot be told apart.
+        classes: of the hypotheses with enough simulations; those of one class are not told apart.
         choice: weights between the classes that stand, where those are two or more; else None.
         calibration: of the same test on simulations that no fit has seen; None where nothing was fitted.
     """
@@ -50,9 +49,7 @@ class Judgement:
     @property
     def standing(self) -> tuple[str, ...]:
         """The classes of which some hypothesis is not rejected, by the names of those."""
-        stand = {fit.hypothesis for fit in self.fits if fit.stands}
-        left = [[name for name in names if name in stand] for names in self.classes.members]
-        return tuple(f"{', '.join(names)} (one class)" if len(names) > 1 else names[0] for names in left if names)
+        return tuple(f"{', '.join(names)} (one class)" if len(names) > 1 else names[0] for names in self._left())
 
     @property
     def claim(self) -> str:
@@ -73,14 +70,26 @@ class Judgement:
         return said + (f"; no verdict on {', '.join(without)}" if without else "")
 
     def _remaining(self) -> str:
-        standing = self.standing
+        standing, left = self.standing, self._left()
         if len(standing) == 1:
-            alone = "cannot be told apart here" if standing[0].endswith("(one class)") else "is one, not proved by that"
-            return f"what remains {alone}: {standing[0]}"
+            n = self.classes.compared(left[0])
+            many = f"is not told apart with {n:,} simulations of each"
+            alone = many if len(left[0]) > 1 else "is one, not proved by that"
+            powers = [
+                power for name in left[0] if (power := power_of(name, self.calibration, self.classes)) is not None
+            ]
+            weak = powers and max(powers) < WEAK
+            though = f", though this test rejects few of the others' draws (power {max(powers):.2g})" if weak else ""
+            return f"what remains {alone}: {standing[0]}{though}"
         error = (
             f"; a choice between these errs in {100 * self.choice.error:.2g} % of simulations" if self.choice else ""
         )
         return f"what remains: {'; '.join(standing)}{error}"
+
+    def _left(self) -> tuple[tuple[str, ...], ...]:
+        """The hypotheses that stand, by class."""
+        stand = {fit.hypothesis for fit in self.fits if fit.stands}
+        return tuple(names for names in self.classes.among(stand) if names)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it; undefined is None."""
@@ -156,7 +165,6 @@ def judge(
     classes = find_classes(values, used, same_as=same_as, alpha=alpha, seed=seed)
     if not judged:
         return Judgement(alpha, fits, classes, None, None)
-    pool = Pool.gather(values, classes, used)
     trained = {
         name: Trained(
             Reference.of(values[name], used),
@@ -165,8 +173,14 @@ def judge(
         )
         for name in judged
     }
-    calibration = calibrate(held, trained, classes, pool, used, alpha=alpha)
-    return Judgement(alpha, fits, classes, _choice(fits, classes, pool, statistics([observed], used)), calibration)
+    calibration = calibrate(held, trained, classes, values, used, alpha=alpha)
+    left = classes.among({fit.hypothesis for fit in fits if fit.stands})
+    standing = {name: names for name, names in zip(classes.names, left, strict=True) if names}
+    choice = None
+    if len(standing) > 1:
+        pool = Pool.gather(values, [*standing.values()], used)
+        choice = pool.choice(statistics([observed], used), [*standing])
+    return Judgement(alpha, fits, classes, choice, calibration)
 
 
 def _fit(
@@ -197,9 +211,3 @@ def _fit(
 
 def _logarithmic(hypothesis: Hypothesis, context: Context) -> frozenset[str]:
     return frozenset(p.name for p in hypothesis.parameters if isinstance(p.prior(context), LogUniform))
-
-
-def _choice(fits: Sequence[Fit], classes: Classes, pool: Pool, seen: Floats) -> Choice | None:
-    standing = np.zeros(len(classes.members), bool)
-    standing[[classes.of(fit.hypothesis) for fit in fits if fit.stands]] = True
-    return pool.choice(seen, standing, classes.names) if standing.sum() > 1 else None

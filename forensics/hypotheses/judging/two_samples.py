@@ -30,9 +30,10 @@ def two_samples(
 ) -> tuple[float, float, float]:
     """The nearest-neighbour test of whether two samples come from one distribution.
 
-    Only statistics that both define at least once count: what one does not predict cannot tell the two apart. Those
-    that vary by less than their resolution are left out, the others blurred by it, so that a difference not worth
-    telling apart is not found. The variance under equality is that of all relabellings of the given graph.
+    How often a statistic is defined counts, too, and so does what one side alone defines; but for where ids lie, which
+    some simulators do not foretell. Statistics that vary by less than their resolution are left out, the others blurred
+    by it, so that a difference not worth telling apart is not found. The variance under equality is that of all
+    relabellings of the given graph.
 
     Args:
         first: ``float64[n, observables]``, nan where undefined.
@@ -47,11 +48,12 @@ def two_samples(
         M. F. Schilling, "Multivariate two-sample tests based on nearest neighbors" (1986); N. Henze (1988).
     """
     sizes = len(first), len(second)
-    both = np.asarray(np.isfinite(first).any(axis=0) & np.isfinite(second).any(axis=0))
+    one, other = np.isfinite(first).any(axis=0), np.isfinite(second).any(axis=0)
+    foretold = np.where([o.needs == "ids" for o in observables], one & other, one | other)
     order = rng.permutation(sum(sizes))
     is_first = (np.arange(sum(sizes)) < sizes[0])[order]
-    values = np.concatenate([first, second])[order][:, both]
-    used = [o for o, kept in zip(observables, both, strict=True) if kept]
+    values = np.concatenate([first, second])[order][:, foretold]
+    used = [o for o, kept in zip(observables, foretold, strict=True) if kept]
     width = np.array([o.resolution for o in used])
     mixed = np.isnan(values).any(axis=0)
     varies = np.array([np.ptp(column[np.isfinite(column)]) > w for column, w in zip(values.T, width, strict=True)])

@@ -18,11 +18,19 @@ BLOCK = 1 << 18
 
 GEOMETRY = (
     Observable(
+        "zero_row_share",
+        "rows of zeros",
+        "share",
+        DEAD,
+        "dead tokens whose every number is 0 or -0, over dead tokens",
+        transform="arcsine",
+    ),
+    Observable(
         "radius_over_centroid",
         "radius over centroid norm",
         "ratio",
         DEAD,
-        "root mean square distance of the rows from their mean over the norm of the mean; None for a mean of zero",
+        "root mean square distance of the rows from their mean over the norm of the mean; undefined for a mean of zero",
         transform="log",
         resolution=0.02,
     ),
@@ -31,7 +39,7 @@ GEOMETRY = (
         "norm over that of the config's initialisation",
         "ratio",
         DEAD,
-        "mean norm over initializer_range x sqrt(dim), which rows drawn from N(0, initializer_range) have; None "
+        "mean norm over initializer_range x sqrt(dim), which rows drawn from N(0, initializer_range) have; undefined "
         "without an initializer_range above 0",
         needs="config",
         transform="log",
@@ -43,7 +51,7 @@ GEOMETRY = (
         "ratio",
         DEAD,
         "standard deviation of the norms x sqrt(2) over the root mean square element: 1 for independent normal "
-        "numbers, whose norm has the deviation sigma / sqrt(2); None for rows of zeros",
+        "numbers, whose norm has the deviation sigma / sqrt(2); undefined for rows of zeros",
         transform="log",
         resolution=0.02,
     ),
@@ -53,7 +61,7 @@ GEOMETRY = (
         "ratio",
         DEAD,
         "norm of the mean x sqrt(tokens) over the root mean square norm: 1 for independent rows of mean zero, "
-        "sqrt(tokens) on one point; None for rows of zeros",
+        "sqrt(tokens) on one point; undefined for rows of zeros",
         transform="log",
         resolution=0.01,
         # On one point it is the root of the number of tokens.
@@ -65,7 +73,7 @@ GEOMETRY = (
         "ratio",
         DEAD,
         "mean fourth power of (number less its dimension's mean) over the square of the mean second power, all "
-        "dimensions together: 3 for normal numbers of one variance; None on one point",
+        "dimensions together: 3 for normal numbers of one variance; undefined on one point",
         transform="log",
         resolution=0.01,
     ),
@@ -115,21 +123,30 @@ def measure_moments(cloud: Cloud) -> Moments | None:
 
 def measure_geometry(cloud: Cloud, context: Context) -> dict[str, float | None]:
     """The observables of ``GEOMETRY``."""
-    moments = measure_moments(cloud)
+    moments, zeros = measure_moments(cloud), _zero_row_share(cloud)
     if moments is None:
-        return dict.fromkeys(o.name for o in GEOMETRY)
+        return dict.fromkeys(o.name for o in GEOMETRY) | {"zero_row_share": zeros}
     weights, norms = cloud.populations / len(cloud), moments.norms
     length, mean_norm = float(np.linalg.norm(moments.mean)), float(weights @ norms)
     squares = float(weights @ norms**2)
     spread = float(np.sqrt(weights @ (norms - mean_norm) ** 2))
     drawn = context.initializer_range
     return {
+        "zero_row_share": zeros,
         "radius_over_centroid": float(np.sqrt(moments.second * cloud.dim)) / length if length > 0 else None,
         "norm_over_initial": mean_norm / (drawn * float(np.sqrt(cloud.dim))) if drawn else None,
         "norm_spread": spread * float(np.sqrt(2 * cloud.dim / squares)) if squares > 0 else None,
         "centroid_norm": length * float(np.sqrt(len(cloud) / squares)) if squares > 0 else None,
         "kurtosis": moments.fourth / moments.second**2 if moments.second > 0 else None,
     }
+
+
+def _zero_row_share(cloud: Cloud) -> float:
+    base, values, active = _numbers(cloud)
+    still = base.copy()
+    still[active] = 0
+    zero = ~values.any(axis=1) & (not still.any())
+    return float(cloud.populations[zero].sum()) / len(cloud)
 
 
 def _numbers(cloud: Cloud) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:

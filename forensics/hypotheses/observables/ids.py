@@ -15,8 +15,8 @@ IDS = (
         "tokens in the vocabulary's tail",
         "share",
         DEAD,
-        "dead tokens in the unbroken run of dead ids that ends at the matrix's last row, over dead tokens; None where "
-        "a simulator foretells no ids",
+        "dead tokens in the unbroken run of dead ids that ends at the matrix's last row, over dead tokens; "
+        "undefined where a simulator foretells no ids",
         needs="ids",
         transform="arcsine",
     ),
@@ -25,7 +25,7 @@ IDS = (
         "median id",
         "share",
         DEAD,
-        "median of (id + 1/2) over the matrix's rows; None where a simulator foretells no ids",
+        "median of (id + 1/2) over the matrix's rows; undefined where a simulator foretells no ids",
         needs="ids",
         resolution=0.01,
     ),

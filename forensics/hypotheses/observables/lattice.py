@@ -22,7 +22,7 @@ _STEPS = 0.1
 
 
 def _extents(which: str, population: str, suffix: str) -> tuple[Observable, ...]:
-    undefined = "None for quantised formats" + (" and without holes" if suffix else "")
+    undefined = "undefined for quantised formats" + (" and without holes" if suffix else "")
     return (
         Observable(
             f"varying_dims{suffix}",
@@ -37,7 +37,7 @@ def _extents(which: str, population: str, suffix: str) -> tuple[Observable, ...]
             f"median extent, {which}",
             "steps",
             population,
-            "median over the varying dimensions of greatest less least ordinal; None for quantised formats and "
+            "median over the varying dimensions of greatest less least ordinal; undefined for quantised formats and "
             "where none varies",
             transform="log1p",
             resolution=_STEPS,
@@ -71,7 +71,7 @@ EXTENTS = (
         "share",
         DEAD,
         "dead tokens whose raw exponents equal those of the most populated row (the first of several) on every "
-        "dimension, over dead tokens; None for quantised formats",
+        "dimension, over dead tokens; undefined for quantised formats",
         transform="arcsine",
     ),
 )
@@ -84,7 +84,7 @@ HOLE_PAIRS = (
         "median L-infinity between holes",
         "steps",
         _PAIRS,
-        "median over the pairs of the largest ordinal difference over the dimensions; None for "
+        "median over the pairs of the largest ordinal difference over the dimensions; undefined for "
         "quantised formats and with fewer than two holes",
         transform="log1p",
         resolution=_STEPS,
@@ -94,7 +94,7 @@ HOLE_PAIRS = (
         "largest L-infinity between holes",
         "steps",
         _PAIRS,
-        "largest over the pairs of the largest ordinal difference over the dimensions; None for "
+        "largest over the pairs of the largest ordinal difference over the dimensions; undefined for "
         "quantised formats and with fewer than two holes",
         transform="log1p",
         resolution=_STEPS,
@@ -106,7 +106,7 @@ HOLE_PAIRS = (
         "adjacent holes",
         "share",
         _PAIRS,
-        "pairs at L-infinity 1 or less, over pairs; None for quantised formats and with fewer than two holes",
+        "pairs at L-infinity 1 or less, over pairs; undefined for quantised formats and with fewer than two holes",
         transform="arcsine",
         # A pair among 78.
         resolution=0.05,
@@ -119,7 +119,7 @@ GRAPH = (
         "components per distinct row",
         "share",
         DISTINCT,
-        "connected components of the graph that joins rows at L-infinity 1 or less, over distinct rows; None for "
+        "connected components of the graph that joins rows at L-infinity 1 or less, over distinct rows; undefined for "
         "quantised formats",
         transform="arcsine",
     ),
@@ -128,7 +128,7 @@ GRAPH = (
         "tokens in the largest component",
         "share",
         DEAD,
-        "dead tokens in the component that most of them are in, over dead tokens; None for quantised formats",
+        "dead tokens in the component that most of them are in, over dead tokens; undefined for quantised formats",
         transform="arcsine",
     ),
 )

@@ -50,8 +50,8 @@ POPULATIONS = (
         "entropy of the populations",
         "share",
         DEAD,
-        "Shannon entropy of the rows' populations over ln(dead tokens): 0 on one point, 1 where all differ; None for "
-        "one token",
+        "Shannon entropy of the rows' populations over ln(dead tokens): 0 on one point, 1 where all differ; "
+        "undefined for one token",
     ),
     Observable(
         "in_hole_share",

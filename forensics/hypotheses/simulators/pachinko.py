@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
@@ -23,11 +24,19 @@ from forensics.initialisation import Normal, draw
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:
-    """The noise around zero, then the walk."""
+    """The noise around zero, then the walk.
+
+    Raises:
+        HypothesisError: steps that are no whole number from 1, or a ratio that is not above 0 and at most 1.
+    """
+    ratio, steps = float(parameters["ratio"]), float(parameters["steps"])
+    if not (steps >= 1 and steps.is_integer()):
+        raise HypothesisError(f"steps is {steps:g}", hint="a whole number from 1")
+    if not 0 < ratio <= 1:
+        raise HypothesisError(f"ratio is {ratio:g}", hint="above 0, at most 1")
     fmt = drawn_format(context.format)
     start = draw(Normal(sigma=float(parameters["sigma"])), context.n_rows, context.dim, fmt, rng)
-    ratio, steps = float(parameters["ratio"]), int(float(parameters["steps"]))
-    lengths = ratio ** np.arange(steps)
+    lengths = ratio ** np.arange(int(steps))
     lengths *= float(parameters["reach"]) / lengths.sum()
     return cloud_of(context, walk(start, [(length * context.values).astype(np.float32) for length in lengths], fmt))
 

@@ -1,7 +1,7 @@
 """Rows appended to reach a round number: one vector, at the unbroken end of the ids.
 
 The vector is the mean of the live rows, stored rounded (transformers' fallback, mergekit, unsloth), or zero.
-Without the live rows' law the value is zero.
+Where there are no live rows the value is zero.
 Trap: padding that was present in training is driven as every other dead row; this is padding added afterwards.
 """
 
@@ -41,4 +41,5 @@ HYPOTHESIS = Hypothesis(
     ),
     simulate=simulate,
     obstacle=unwritable,
+    needs_live="mean",
 )

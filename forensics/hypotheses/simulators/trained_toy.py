@@ -1,11 +1,14 @@
 """The trained toy itself: a preset is trained with a seed of its own, and its dead rows at the last step are the cloud.
 
-Traps: its rows, width, vocabulary and format are the toy's, not the subject's, so that only scale-free observables can
-be set side by side (norms over the config's initialisation grow as 1/sqrt(D): a few nats over |h|, against sigma
-sqrt(D)); its ids are placed by construction and predict nothing.
+It has as many dead tokens as the subject, beside the preset's own live ones.
+Traps: its width, vocabulary and format are the toy's, not the subject's, so that only scale-free observables are set
+side by side, of steps only in one format (norms over the config's initialisation grow as 1/sqrt(D): a few nats over
+|h|, against sigma sqrt(D)); its ids are placed by construction and predict nothing.
 """
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -13,31 +16,35 @@ from forensics.errors import ConfigError, HypothesisError, TrainingError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.driving.tensors import one_thread
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform, Parameter, Parameters
 from forensics.hypotheses.sampling.parameters import initializer_range
 from forensics.toy.config import RunConfig, override
 from forensics.toy.presets import DEFAULT, load_config
+from forensics.toy.synthetic_text import SyntheticText
+from forensics.updates.threads import one_thread
+
+MAX_DEAD = 2_221
+"""Dead tokens of a toy at most, as many as the published cloud has: each is a row of its softmax, in every update."""
 
 
 def simulate(context: Context, parameters: Parameters, rng: np.random.Generator) -> Cloud:
     """Trains a toy.
 
     Raises:
-        HypothesisError: no such preset, it has no dead tokens, or its training diverges.
+        HypothesisError: no such preset, it has another number of dead tokens, or its training diverges.
     """
     seed = int(rng.integers(2**31))
     try:
-        config = toy_config(parameters, seed)
+        config = toy_config(parameters, seed, context.n_rows)
         with one_thread():
-            words, fmt = _dead_rows(config)
+            words, fmt = _dead_rows(config, context.n_rows)
     except (ConfigError, TrainingError) as error:
         raise HypothesisError(f"the toy cannot be trained: {error.message}", hint=error.hint) from None
     return Cloud.from_rows(words, fmt, config.model.dim)
 
 
-def toy_config(parameters: Parameters, seed: int) -> RunConfig:
-    """The run that the parameters and a seed name.
+def toy_config(parameters: Parameters, seed: int, dead: int) -> RunConfig:
+    """The run that the parameters and a seed name, with ``dead`` dead tokens if its corpus is synthetic.
 
     Raises:
         ConfigError: there is no such preset, or a value is out of range.
@@ -47,14 +54,24 @@ def toy_config(parameters: Parameters, seed: int) -> RunConfig:
     settings.append(f"initial.tokens.sigma={parameters['sigma']}")
     if float(parameters["steps"]) > 0:
         settings.append(f"steps={int(float(parameters['steps']))}")
+    if isinstance(config.corpus, SyntheticText):
+        live = config.corpus.vocab - config.corpus.dead
+        settings += [f"corpus.vocab={live + dead}", f"corpus.dead={dead}"]
     return override(config, settings)
 
 
-def _dead_rows(config: RunConfig) -> tuple[Words, FloatFormat]:
+def obstacle(context: Context) -> str | None:
+    """Why no toy can stand for the subject here, or None."""
+    if context.n_rows > MAX_DEAD:
+        return f"{context.n_rows:,} dead tokens are more than a toy is trained with ({MAX_DEAD:,})"
+    return None if find_spec("torch") else "torch is not installed (pip install 'embedding-forensics[toy]')"
+
+
+def _dead_rows(config: RunConfig, n: int) -> tuple[Words, FloatFormat]:
     """Words ``uint[n, D]`` of the dead rows after the last update.
 
     Raises:
-        ConfigError: no token is dead.
+        HypothesisError: not ``n`` tokens are dead.
         TrainingError: a number is no longer finite.
     """
     import torch
@@ -63,7 +80,11 @@ def _dead_rows(config: RunConfig) -> tuple[Words, FloatFormat]:
     from forensics.toy.loop import Training, train
 
     corpus = build_corpus(config.corpus)
-    corpus.require_dead()
+    if len(corpus.dead_ids) != n:
+        raise HypothesisError(
+            f"the toy has {len(corpus.dead_ids):,} dead tokens, the subject {n:,}: shares of them are not compared",
+            hint="name a preset of a synthetic corpus, whose dead tokens are set",
+        )
     training = Training.start(config, corpus)
     for _ in train(training):
         pass
@@ -90,5 +111,7 @@ HYPOTHESIS = Hypothesis(
         Parameter("steps", "updates; 0 for the preset's own", lambda context: Fixed(0.0)),
     ),
     simulate=simulate,
+    obstacle=obstacle,
     slow=True,
+    other_size=True,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -14,7 +14,18 @@ from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.hypothesis import Hypothesis
-from forensics.hypotheses.observables import measure_cloud
+from forensics.hypotheses.observables import OBSERVABLES, Values, measure_cloud
+
+GROWTH = 16
+"""Times the subject's rows that are drawn at most so that as many are in holes. With as many drawn as the subject has
+in holes, 5 of 12 true snowballs of 300 rows (sigma 0.004 of the median step, 200 simulations) were rejected at 0.01;
+grown so, one."""
+
+MOST_NUMBERS = 1 << 24
+"""Numbers of the rows that are so drawn at most, if the subject's own are not more: 64 MB of float32."""
+
+ENOUGH = 0.9
+"""Share of the subject's rows in holes from which on a simulation has enough."""
 
 ERROR_LENGTH = 300
 """Characters kept of what a hypothesis raised: a line to read, not a page."""
@@ -65,7 +76,7 @@ def simulate_one(hypothesis: Hypothesis, context: Context, seed: int, index: int
         rng = _generator(hypothesis, seed, index)
         parameters = _parameters(hypothesis, context, rng)
         cloud = _rows(hypothesis, context, parameters, rng)
-        observables = {name: _measured(name, value) for name, value in measure_cloud(cloud, context).items()}
+        observables = {name: _measured(name, value) for name, value in _measure(hypothesis, context, cloud).items()}
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever foreign code raises
@@ -107,17 +118,55 @@ def _generator(hypothesis: Hypothesis, seed: int, index: int) -> np.random.Gener
 
 
 def _parameters(hypothesis: Hypothesis, context: Context, rng: np.random.Generator) -> dict[str, float | str]:
-    return {name: _plain(name, value) for name, value in hypothesis.draw_parameters(context, rng).items()}
+    drawn = hypothesis.draw_parameters(context.told(hypothesis.needs_live), rng)
+    return {name: _plain(name, value) for name, value in drawn.items()}
 
 
 def _rows(
     hypothesis: Hypothesis, context: Context, parameters: Mapping[str, float | str], rng: np.random.Generator
 ) -> Cloud:
-    cloud = hypothesis.simulate(context, parameters, rng)
+    """The rows; where only those in holes count, of so many that about the subject's number share theirs."""
+    cloud = _drawn(hypothesis, context, parameters, rng)
+    most = min(GROWTH * context.n_rows, context.vocab, MOST_NUMBERS // context.dim)
+    while context.only_in_holes and not hypothesis.slow and len(cloud) < most:
+        shared = int(cloud.populations[cloud.populations > 1].sum())
+        if shared >= ENOUGH * context.n_rows:
+            break
+        n = min(most, len(cloud) * context.n_rows // max(shared, 1) + 1)
+        cloud = _drawn(hypothesis, replace(context, n_rows=n), parameters, rng)
+    return cloud
+
+
+def _drawn(
+    hypothesis: Hypothesis, context: Context, parameters: Mapping[str, float | str], rng: np.random.Generator
+) -> Cloud:
+    cloud = hypothesis.simulate(context.told(hypothesis.needs_live), parameters, rng)
     if not isinstance(cloud, Cloud) or not len(cloud):
         found = "no rows" if isinstance(cloud, Cloud) else type(cloud).__name__
         raise HypothesisError(f"{hypothesis.name}: a simulation gives a Cloud of rows, found {found}")
     return cloud
+
+
+def _measure(hypothesis: Hypothesis, context: Context, cloud: Cloud) -> Values:
+    """The observables of the rows that the subject's selection would take, as far as they can be compared."""
+    if context.only_in_holes:
+        shared = cloud.populations[cloud.pattern_of] > 1
+        if not shared.any():
+            # Without a hole nothing is defined but that there is none.
+            return {name: 0.0 if name == "holes" else None for name, o in OBSERVABLES.items() if o.needs != "live"}
+        ids = None if cloud.token_ids is None else cloud.token_ids[shared]
+        words = cloud.patterns[cloud.pattern_of[shared]]
+        cloud = Cloud.from_active(cloud.row, cloud.active, words, cloud.format, cloud.dim, ids)
+    values = measure_cloud(cloud, context)
+    if not hypothesis.other_size:
+        return values
+    return {name: value if _comparable(name, cloud, context) else None for name, value in values.items()}
+
+
+def _comparable(name: str, cloud: Cloud, context: Context) -> bool:
+    """Whether a cloud of another width, and perhaps another format, can be held against the subject's by it."""
+    o = OBSERVABLES[name]
+    return o.scale_free and (o.unit != "steps" or cloud.format == context.format)
 
 
 def _plain(name: str, value: Any) -> float | str:

@@ -18,6 +18,9 @@ from forensics.text import visible
 
 SCHEMA = "forensics.simulations/1"
 
+CODE = "code_sha256"
+"""The setting that stands for the simulators' code."""
+
 SETTINGS_FILE = "settings.json"
 
 SYNC_S = 5.0
@@ -191,6 +194,8 @@ def _agree(folder: Path, settings: Mapping[str, Any], digests: Mapping[str, str]
         kept = {"schema": SCHEMA, "settings": dict(settings), "hypotheses": {}}
     before = kept["settings"]
     for key in sorted(settings.keys() | before.keys()):
+        if settings.get(key) != before.get(key) and key == CODE:
+            _refuse(folder, "the simulators changed since")
         if settings.get(key) != before.get(key):
             _refuse(folder, f"{key} was {_shown(before.get(key))}, now it is {_shown(settings.get(key))}")
     for name, digest in digests.items():
@@ -218,7 +223,7 @@ def _read_settings(path: Path, folder: Path) -> dict[str, Any]:
 def _refuse(folder: Path, what: str) -> None:
     raise ConfigError(
         f"{folder.name}: these simulations are not of what is asked for: {what}",
-        hint="choose another folder for the simulations, or remove this one to draw them anew",
+        hint="choose another folder (--store), or remove this one to draw them anew",
     )
 
 

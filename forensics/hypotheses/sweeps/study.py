@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from forensics.errors import HypothesisError
-from forensics.hypotheses.context import Context
+from forensics.hypotheses.context import Context, Law
 from forensics.hypotheses.discovery import hypotheses
 from forensics.hypotheses.hypothesis import Hypothesis
 from forensics.hypotheses.judging.result import Judgement, judge
-from forensics.hypotheses.observables import OBSERVABLES
+from forensics.hypotheses.observables import CLOUD, OBSERVABLES
 from forensics.hypotheses.population import Progress
 from forensics.hypotheses.subject import Subject
 from forensics.hypotheses.sweeps.cluster import check_scheduler
-from forensics.hypotheses.sweeps.reference import Reference
+from forensics.hypotheses.sweeps.reference import Reference, code_digest
 from forensics.hypotheses.sweeps.simulation import Simulation
 from forensics.hypotheses.sweeps.store import Store
 from forensics.hypotheses.sweeps.sweep import make_tasks, sweep
@@ -40,7 +40,7 @@ class Settings:
     """What a result depends on.
 
     Attributes:
-        budget: simulations of each hypothesis; of a slow one a tenth, but 125 at least if the budget has them.
+        budget: simulations of each hypothesis; of a slow one a quarter, but 125 at least if the budget has them.
         seed: of every simulation.
         only: what was asked for by name, a user's file by the file's own; empty: all that are not slow.
         draws: simulations by hypothesis.
@@ -71,7 +71,7 @@ class HypothesesStudy:
     Attributes:
         subject: the matrix and its dead rows.
         settings: what was asked for.
-        context: what the simulators were told; None if there is nothing to explain, as is judgement.
+        context: what the simulators were told; None if there is nothing to explain or to judge, as is judgement.
         hypotheses: those that were simulated, by name.
         simulations: by hypothesis, by number.
         observed: the dead rows' observables.
@@ -89,6 +89,8 @@ class HypothesesStudy:
     @property
     def claim(self) -> str:
         """The answer in a sentence."""
+        if self.subject.no_verdict is not None:
+            return f"no verdict: {self.subject.no_verdict}"
         if self.judgement is None:
             return f"nothing to explain: {self.subject.why_dead}"
         return self.judgement.claim
@@ -136,7 +138,7 @@ def study(
     Args:
         subject: from :func:`~forensics.hypotheses.subject.open_subject`.
         only: names, or .py files that define one; all that are not slow if empty.
-        budget: simulations of each; of a slow one a tenth, but 125 at least if the budget has them.
+        budget: simulations of each; of a slow one a quarter, but 125 at least if the budget has them.
         workers: processes of this machine.
         scheduler: address of a Dask scheduler, whose workers simulate instead.
         folder: keeps the simulations; those that lie there are not made again. In memory if None.
@@ -150,7 +152,7 @@ def study(
     """
     references, left_out = choose(only)
     names = tuple(Path(name).name if name.endswith(".py") else name for name in only)
-    if subject.cloud is None:
+    if subject.cloud is None or subject.no_verdict is not None:
         return HypothesesStudy(subject, Settings(budget, seed, names, {}, left_out))
     tell = progress or (lambda stage: None)
     context, obstacles = _context(subject, references, tell)
@@ -170,7 +172,8 @@ def study(
         found = {r.name: store.simulations(r.name, draws[r.name]) for r in references}
     tell("judgement")
     observed, simulated = subject.observables(), {r.name: r.hypothesis for r in references}
-    judgement = judge(simulated, context, observed, found, seed=seed)
+    evidence = [OBSERVABLES[name] for name in CLOUD if name not in subject.by_construction]
+    judgement = judge(simulated, context, observed, found, seed=seed, observables=evidence)
     settings = Settings(budget, seed, names, draws, {**left_out, **obstacles})
     return HypothesesStudy(subject, settings, context, simulated, found, observed, judgement)
 
@@ -205,7 +208,7 @@ def check_request(only: Sequence[str], scheduler: str | None) -> None:
 
 
 def store_settings(subject: Subject, seed: int) -> dict[str, Any]:
-    """What every simulation depends on, but for the hypotheses' own sources."""
+    """What every simulation depends on, but for users' own files."""
     from forensics import __version__
 
     definitions = [(o.name, o.definition) for o in OBSERVABLES.values()]
@@ -216,21 +219,24 @@ def store_settings(subject: Subject, seed: int) -> dict[str, Any]:
         "dead_sha256": hashlib.sha256(subject.dead.token_ids.astype("<i8").tobytes()).hexdigest(),
         "live_sha256": hashlib.sha256(subject.live.token_ids.astype("<i8").tobytes()).hexdigest(),
         "initializer_range": subject.context().initializer_range,
+        "only_in_holes": subject.only_in_holes,
         "seed": seed,
         "version": __version__,
+        "code_sha256": code_digest(),
         "observables_sha256": hashlib.sha256(json.dumps(definitions).encode()).hexdigest(),
     }
 
 
 def _context(subject: Subject, references: Sequence[Reference], tell: Progress) -> tuple[Context, dict[str, str]]:
-    """What simulators are told, with the live rows' law only where one asks for it, and who cannot do with it."""
-    context = subject.context()
-    if any(r.hypothesis.obstacle(context) for r in references):
+    """What simulators are told, with as much of the live rows' law as one needs, and who cannot be simulated."""
+    needs = {r.hypothesis.needs_live for r in references}
+    law: Law | None = "covariance" if "covariance" in needs else "mean" if "mean" in needs else None
+    if law == "covariance":
         tell("the live rows' law")
-        context = subject.context(live_law=True)
-    found = ((r.name, r.hypothesis.obstacle(context)) for r in references)
+    context = subject.context(law=law)
+    found = ((r.name, r.hypothesis.obstacle(context.told(r.hypothesis.needs_live))) for r in references)
     return context, {name: why for name, why in found if why}
 
 
 def _draws(hypothesis: Hypothesis, budget: int) -> int:
-    return min(budget, max(SLOW_LEAST, budget // 10)) if hypothesis.slow else budget
+    return min(budget, max(SLOW_LEAST, budget // 4)) if hypothesis.slow else budget
