@@ -20,6 +20,7 @@ from forensics.formats import FloatFormat
 from forensics.hypotheses.discovery import hypotheses
 from forensics.hypotheses.founding import Curve
 from forensics.hypotheses.judging.fit import OFF
+from forensics.hypotheses.observables import OBSERVABLES
 from forensics.hypotheses.subject import open_subject
 from forensics.hypotheses.sweeps.study import HypothesesStudy, study
 from forensics.lattice import BlockSurvey, LatticeSurvey
@@ -173,10 +174,10 @@ def _verdict(found: HypothesesStudy, asked: str | None) -> Iterator[str]:
         yield f"{said}: {', '.join(names)}." if names else ""
     yield classes_part(judgement.classes)
     if found.subject.by_construction:
-        fixed = ", ".join(found.subject.by_construction)
+        fixed = ", ".join(OBSERVABLES[name].title for name in found.subject.by_construction)
         yield f"True by construction of who is called dead, and evidence of nothing: {plain(fixed)}."
     if is_planted(found.subject):
-        yield f"**{PLANTED}**"
+        yield f"**{PLANTED} It was made from published figures.**"
 
 
 def _answer(found: HypothesesStudy, asked: str) -> str:

@@ -49,7 +49,7 @@ def _list(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--dead",
     default="auto",
     show_default=True,
-    help="Who is dead: auto, radius, holes, exponent:K, reference, recorded, ids:FILE, or a set such as reserved.",
+    help="Who is dead: auto, all, radius, holes, exponent:K, reference, recorded, ids:FILE, or a set such as reserved.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every simulation.")
 @click.option(
@@ -70,9 +70,9 @@ def command(
 ) -> None:
     """Say which initialisations could have made the dead tokens' rows, and which could not.
 
-    Simulates every hypothesis (--list names them) many times, prints for each whether the rows of the dead tokens
-    reject it, and writes hypotheses.md, hypotheses.json and figures into the report folder. Simulations are kept as
-    they come: after a kill the same command goes on with the rest.
+    Simulates the hypotheses (--list names them; slow ones only with --only) many times, prints for each whether the
+    rows of the dead tokens reject it, and writes hypotheses.md, hypotheses.json and figures into the report folder.
+    Simulations are kept as they come: after a kill the same command goes on with the rest.
     """
     from forensics.hypotheses.subject import open_subject
     from forensics.hypotheses.sweeps.study import check_request, study

@@ -67,7 +67,21 @@ class Fixed:
         return f"{self.value}"
 
 
-Prior = Uniform | LogUniform | Fixed
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of some words, each as likely."""
+
+    values: tuple[str, ...]
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """One of them."""
+        return self.values[int(rng.integers(len(self.values)))]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.values)}"
+
+
+Prior = Uniform | LogUniform | Fixed | OneOf
 
 
 @dataclass(frozen=True, slots=True)

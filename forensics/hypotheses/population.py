@@ -34,8 +34,8 @@ Progress = Callable[[str], None]
 Ids = NDArray[np.int64]
 
 KNOWN = (
-    "auto, recorded, radius, holes, exponent:K, zero, reserved, padding, unreachable, impossible bytes, reference, "
-    "ids:FILE"
+    "auto, all, recorded, radius, holes, exponent:K, zero, reserved, padding, unreachable, impossible bytes, "
+    "reference, ids:FILE"
 )
 
 _BY_OUTCOME = "the dead are chosen by outcome: of every simulated cloud, too, only the rows in holes are measured"
@@ -82,7 +82,7 @@ def choose_dead(
         checkpoint: which the matrix is of.
         embedding: the matrix.
         holes: its black holes.
-        selection: "auto", "recorded", "radius", "holes", "exponent:K", "zero", a mask of the census ("reserved",
+        selection: "auto", "all", "recorded", "radius", "holes", "exponent:K", "zero", a mask of the census ("reserved",
             "padding", "unreachable", "impossible bytes"), "reference" or "ids:FILE".
         progress: called with the name of each stage as it starts.
 
@@ -131,7 +131,13 @@ class _Choice:
             found = way()
             if len(found.population) > 1:
                 return replace(found, notes=notes + found.notes)
-        nobody = Population("nobody", "no selection tells dead tokens from the others", np.empty(0, np.int64))
+        held = int(in_hole_mask(self.holes).sum())
+        definition = "no selection tells dead tokens from the others"
+        if held:
+            definition += (
+                f"; {held:,} tokens lie in black holes: name them with --dead holes, or all rows with --dead all"
+            )
+        nobody = Population("nobody", definition, np.empty(0, np.int64))
         return Dead(nobody, (), notes)
 
     def named(self, selection: str) -> Dead:
@@ -143,13 +149,23 @@ class _Choice:
             return self.reference(self.census())
         if selection.startswith("ids:"):
             return self.listed(Path(selection.removeprefix("ids:")))
-        simple = {"recorded": self.recorded, "radius": self.radius, "holes": self.in_holes, "zero": self.zero}
+        simple = {
+            "all": self.all,
+            "recorded": self.recorded,
+            "radius": self.radius,
+            "holes": self.in_holes,
+            "zero": self.zero,
+        }
         if selection in simple:
             return simple[selection]()
         kind, _, within = selection.partition(":")
         if kind == "exponent" and within.isascii() and within.isdecimal() and len(within) <= 3:
             return self.exponents(int(within))
         raise SelectionError(f"unknown selection of dead tokens {selection[:40]!r}", hint=f"known: {KNOWN}")
+
+    def all(self) -> Dead:
+        """Every row: of a matrix that holds nothing else, as `forensics simulate` writes one."""
+        return Dead(Population("all", "every row of the matrix", np.arange(self.embedding.n_rows)))
 
     def recorded(self) -> Dead:
         """By the census of a recording's training stream."""

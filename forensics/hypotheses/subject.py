@@ -157,7 +157,7 @@ def open_subject(
         chosen.by_construction,
         live_rows,
         chosen.only_in_holes,
-        chosen.no_verdict,
+        "one row cannot coincide with another" if len(chosen.population) == 1 else chosen.no_verdict,
     )
 
 

@@ -24,8 +24,8 @@ SHOWN_RESIDUALS = 4
 """Statistics shown of each hypothesis, the worst; all are in hypotheses.json."""
 
 PLANTED = (
-    "The matrix is planted, built from published figures: this is evidence about the tool, not about the model that "
-    "the figures were measured on."
+    "The matrix is planted: it holds what was put in, so this is evidence about the tool, not about the model whose "
+    "figures it may have been made from."
 )
 
 METHOD = """Each hypothesis is a simulator of the dead rows. Its parameters are drawn from their priors, rows are drawn
@@ -188,5 +188,5 @@ def _caveats(result: HypothesesStudy) -> Iterator[str]:
             yield f"The selection of the dead fixes some observables, which are evidence of nothing: {titles}."
     for note in result.subject.notes:
         yield f"{plain(note[:1].upper() + note[1:]).rstrip('.')}."
-    if result.judgement is None:
+    if not len(result.subject.dead):
         yield "Nobody found dead is an answer about this selection; another can be named with `--dead`."

@@ -23,7 +23,7 @@ def verdict_table(result: HypothesesStudy) -> str:
     for fit in in_order(result.judgement.fits if result.judgement else ()):
         story = plain((result.hypotheses or {})[fit.hypothesis].title)
         why = plain(fit.reason) if not fit.residuals or fit.verdict == "no verdict" else _worst(fit)
-        figures = (number(fit.p_value, 2), _bold(fit), number(_power(fit, result), 2))
+        figures = (fit.p_text, _bold(fit), number(_power(fit, result), 2))
         rows.append((code(fit.hypothesis), story, *figures, why))
     header = ("hypothesis", "what it says happened", "p", "verdict", "rejects of others", "furthest off")
     return table(header, rows, right=(2, 4))

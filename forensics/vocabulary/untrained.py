@@ -10,7 +10,7 @@ from forensics.vocabulary.census import Census
 UNTRAINED = {
     "padding": "ids beyond the tokenizer",
     "impossible bytes": "pieces with a byte that valid UTF-8 never uses",
-    "reserved-looking": "pieces that differ from many others in a number alone",
+    "reserved-looking": "reserved-looking pieces: they differ from many others in a number alone",
     "unreachable": "tokens that no text was found to give",
 }
 """Masks of the census with their definitions."""

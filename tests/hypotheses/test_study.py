@@ -141,7 +141,7 @@ def test_records_do_not_depend_on_who_else_is_asked_for(tmp_path):
     subject = open_subject(planted(), dead="holes")
     first = study(subject, only=("padding", "singular"), budget=4, folder=tmp_path)
     both = study(subject, only=("padding", "singular", "mean_resized"), budget=8, folder=tmp_path)
-    assert {s.parameters["value"] for s in both.simulations["padding"]} == {"mean"}
+    assert {s.parameters["value"] for s in both.simulations["padding"]} == {"mean", "zero"}
     assert both.simulations["padding"][:4] == first.simulations["padding"]
     assert both.simulations == study(subject, only=("padding", "singular", "mean_resized"), budget=8).simulations
 

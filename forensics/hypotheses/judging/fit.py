@@ -89,6 +89,14 @@ class Fit:
     unpredicted: tuple[str, ...] = ()
 
     @property
+    def p_text(self) -> str:
+        """The p-value, "<=" before the least that so many simulations can give; a dash without one."""
+        if self.p_value is None:
+            return "-"
+        is_least = self.p_value * (self.n + self.n_failed + 1) < 1.5
+        return f"{'<= ' if is_least else ''}{number(self.p_value, 2)}"
+
+    @property
     def stands(self) -> bool:
         """There is a verdict, and it is not rejected."""
         return self.verdict == "not rejected"

@@ -18,7 +18,7 @@ from forensics.hypotheses.judging.fit import Fit, fit_hypothesis, needed, used_o
 from forensics.hypotheses.judging.posterior import Draws
 from forensics.hypotheses.observables.observable import Observable
 from forensics.hypotheses.sweeps.simulation import Simulation
-from forensics.text import align, number
+from forensics.text import align
 
 NOTES = (
     "Each hypothesis is tested by itself. At most one class made these rows, so the chance that the true one is among "
@@ -113,8 +113,8 @@ class Judgement:
     def __str__(self) -> str:
         rows = [["hypothesis", "simulations", "p", "verdict", "why"]]
         for fit in self.fits:
-            why = "" if fit.stands else fit.reason.split(";")[0]
-            rows.append([fit.hypothesis, f"{fit.n:,}", number(fit.p_value, 2), fit.verdict, why])
+            why = "" if fit.stands else fit.reason.split(";")[0] if fit.verdict == "rejected" else fit.reason
+            rows.append([fit.hypothesis, f"{fit.n:,}", fit.p_text, fit.verdict, why])
         lines = [self.claim, "", align(rows, right=(1, 2))]
         if self.choice:
             weights = ", ".join(f"{name} {weight:.2f}" for name, weight in self.choice.weights.items())

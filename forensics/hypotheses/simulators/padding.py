@@ -12,7 +12,7 @@ import numpy as np
 from forensics.errors import HypothesisError
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
+from forensics.hypotheses.hypothesis import Fixed, Hypothesis, OneOf, Parameter, Parameters
 from forensics.hypotheses.sampling.clouds import drawn_format, one_row, unwritable
 from forensics.hypotheses.sampling.parameters import tail_ids
 
@@ -29,14 +29,14 @@ def simulate(context: Context, parameters: Parameters, rng: np.random.Generator)
 HYPOTHESIS = Hypothesis(
     name="padding",
     title="appended, all one vector",
-    story="Rows were appended after training to reach a round number, all one vector.",
+    story="Rows were appended after training to reach a round number, all the live rows' mean or all zero.",
     predicts="One black hole whose ids are the matrix's last, of the live mean or of zeros.",
     source="transformers' resize fallback; mergekit and unsloth add_new_tokens",
     parameters=(
         Parameter(
             "value",
             "the vector: mean (of the live rows) or zero",
-            lambda context: Fixed("zero" if context.live is None else "mean"),
+            lambda context: Fixed("zero") if context.live is None else OneOf(("mean", "zero")),
         ),
     ),
     simulate=simulate,

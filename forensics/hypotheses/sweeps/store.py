@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -197,7 +198,7 @@ def _agree(folder: Path, settings: Mapping[str, Any], digests: Mapping[str, str]
         if settings.get(key) != before.get(key) and key == CODE:
             _refuse(folder, "the simulators changed since")
         if settings.get(key) != before.get(key):
-            _refuse(folder, f"{key} was {_shown(before.get(key))}, now it is {_shown(settings.get(key))}")
+            _refuse(folder, _changed(key, before.get(key), settings.get(key)))
     for name, digest in digests.items():
         if kept["hypotheses"].get(name, digest) != digest:
             _refuse(folder, f"hypothesis {name} has been edited since")
@@ -222,9 +223,17 @@ def _read_settings(path: Path, folder: Path) -> dict[str, Any]:
 
 def _refuse(folder: Path, what: str) -> None:
     raise ConfigError(
-        f"{folder.name}: these simulations are not of what is asked for: {what}",
+        f"{folder}: these simulations are not of what is asked for: {what}",
         hint="choose another folder (--store), or remove this one to draw them anew",
     )
+
+
+def _changed(key: str, before: Any, now: Any) -> str:
+    """What differs, down to the innermost key."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = min(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        return _changed(f"{key}.{inner}", before.get(inner), now.get(inner))
+    return f"{key} was {_shown(before)}, now it is {_shown(now)}"
 
 
 def _shown(value: Any) -> str:
@@ -261,6 +270,8 @@ def _writing(folder: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise OutputError(
-            f"{folder.name}: simulations cannot be kept here ({error.strerror or error})",
-            hint="what was kept before stays: free some space, or choose another folder",
+            f"{folder}: simulations cannot be kept here ({error.strerror or error})",
+            hint="free some space: what was kept before stays"
+            if error.errno == errno.ENOSPC
+            else "choose another folder with --out or --store",
         ) from error

@@ -93,7 +93,8 @@ class HypothesesStudy:
             return f"no verdict: {self.subject.no_verdict}"
         if self.judgement is None:
             return f"nothing to explain: {self.subject.why_dead}"
-        return self.judgement.claim
+        left_out = self.settings.left_out
+        return self.judgement.claim + (f"; not simulated: {', '.join(sorted(left_out))}" if left_out else "")
 
     @property
     def command(self) -> str:
