@@ -38,7 +38,7 @@ KNOWN = (
     "reference, ids:FILE"
 )
 
-_BY_OUTCOME = "the dead are chosen by outcome: of every simulated cloud, too, only the rows in holes are measured"
+_BY_OUTCOME = "the dead are chosen by outcome, as those in black holes: that all are in holes is by construction"
 _ZERO = "the dead are chosen because their rows are zero: what their rows are is by construction"
 _ROWS = tuple(name for name, o in OBSERVABLES.items() if o.needs != "ids")
 _IDS = ("tail_share", "median_id")

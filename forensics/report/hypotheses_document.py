@@ -183,6 +183,8 @@ def _caveats(result: HypothesesStudy) -> Iterator[str]:
     if result.judgement is not None:
         yield from CAVEATS
         yield NOTES[0]
+        if result.subject.only_in_holes:
+            yield "The dead were chosen as rows in holes: of every simulated cloud, too, only such rows are measured."
         if result.subject.by_construction:
             titles = ", ".join(plain(OBSERVABLES[name].title) for name in result.subject.by_construction)
             yield f"The selection of the dead fixes some observables, which are evidence of nothing: {titles}."

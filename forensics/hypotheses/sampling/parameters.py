@@ -28,6 +28,13 @@ def initializer_range(context: Context) -> float:
     return DEFAULT_RANGE if context.initializer_range is None else context.initializer_range
 
 
+CONFIG_SIGMA = Parameter(
+    "sigma",
+    "standard deviation: the config's initializer_range, 0.02 if it says nothing",
+    lambda context: Fixed(initializer_range(context)),
+)
+
+
 def tail_ids(context: Context) -> NDArray[np.int64]:
     """The last ids of the vocabulary, one a dead row."""
     return np.arange(context.vocab - context.n_rows, context.vocab, dtype=np.int64)

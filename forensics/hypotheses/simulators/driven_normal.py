@@ -12,9 +12,9 @@ import numpy as np
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
 from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format
-from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
+from forensics.hypotheses.hypothesis import Hypothesis, Parameters
 from forensics.hypotheses.sampling.clouds import unwritable
-from forensics.hypotheses.sampling.parameters import initializer_range
+from forensics.hypotheses.sampling.parameters import CONFIG_SIGMA
 from forensics.initialisation import Normal, draw
 
 
@@ -33,14 +33,7 @@ HYPOTHESIS = Hypothesis(
     story="Rows began as the config initialises them, independent normal numbers, and AdamW moved them along -h_mean.",
     predicts="All rows different; the centroid leaves the origin by several nats over |h|, the radius hardly shrinks.",
     source="Radford et al. 2019 (GPT-2, 0.02); founding Stamp 03, Crucible 3; recorded toy runs",
-    parameters=(
-        Parameter(
-            "sigma",
-            "standard deviation: the config's initializer_range, 0.02 if it says nothing",
-            lambda context: Fixed(initializer_range(context)),
-        ),
-        *DRIVE,
-    ),
+    parameters=(CONFIG_SIGMA, *DRIVE),
     simulate=simulate,
     obstacle=unwritable,
     slow=True,

@@ -12,9 +12,9 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter, Parameters
+from forensics.hypotheses.hypothesis import Hypothesis, Parameters
 from forensics.hypotheses.sampling.clouds import cloud_of, drawn_format, unwritable
-from forensics.hypotheses.sampling.parameters import initializer_range
+from forensics.hypotheses.sampling.parameters import CONFIG_SIGMA
 from forensics.initialisation import Normal, draw
 
 
@@ -30,13 +30,7 @@ HYPOTHESIS = Hypothesis(
     story="Rows are as the config initialises them, independent normal numbers, and no training moved them.",
     predicts="All rows different, norms of sigma sqrt(D), centroid near zero, exponents all over the binades.",
     source="Radford et al. 2019 (GPT-2, 0.02); founding 1.10b, c",
-    parameters=(
-        Parameter(
-            "sigma",
-            "standard deviation: the config's initializer_range, 0.02 if it says nothing",
-            lambda context: Fixed(initializer_range(context)),
-        ),
-    ),
+    parameters=(CONFIG_SIGMA,),
     simulate=simulate,
     obstacle=unwritable,
 )
