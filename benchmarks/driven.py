@@ -43,8 +43,9 @@ def tables(repeats: int, *, smoke: bool = False) -> None:
         if name not in seconds:
             continue
         ratios = seconds["founding"][: len(seconds[name])] / seconds[name]
-        times = f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
-        print(f"| {label.format(tight=found['tight'])} | {1 / np.median(seconds[name]):,.0f} | {times} |")
+        times = f"{np.median(ratios):.2g} ({ratios.min():.2g} to {ratios.max():.2g})"
+        rate = 1 / np.median(seconds[name])
+        print(f"| {label.format(tight=found['tight'])} | {rate:,.{0 if rate > 10 else 2}f} | {times} |")
 
 
 if __name__ == "__main__":

@@ -57,11 +57,11 @@ def founding(words: Words, vocab: int) -> Update:
 
 
 def tight(rows: int, dim: int) -> Cloud:
-    """A float32 point plus noise of 2e-8, rounded."""
+    """A float32 point plus noise of 1.5e-9, the published sigma, rounded."""
     rng = np.random.default_rng(2)
     point = rng.normal(0, 0.3709 / dim**0.5, dim)
     return Cloud.from_rows(
-        BFLOAT16.narrow((point + 2e-8 * rng.normal(size=(rows, dim))).astype(np.float32)), BFLOAT16, dim
+        BFLOAT16.narrow((point + 1.5e-9 * rng.normal(size=(rows, dim))).astype(np.float32)), BFLOAT16, dim
     )
 
 
