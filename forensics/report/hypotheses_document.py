@@ -30,9 +30,10 @@ PLANTED = (
 
 METHOD = """Each hypothesis is a simulator of the dead rows. Its parameters are drawn from their priors, rows are drawn
 with them, and the observables measured; the observation is held against those simulations. The p-value is conformal:
-the share of simulations, the observation counted among them, that lie at least as oddly among the others. It is exact
-if the observation was drawn as the simulations were (then all are exchangeable), whatever the score; the score decides
-only what is found. Posteriors are by rejection and local regression. Simulation number i of a hypothesis depends on
+the share of simulations, the observation counted among them, that lie at least as oddly among the others. If the
+observation was drawn as the simulations were, all are exchangeable, and it is exact whatever the score, but for the
+means and scales of the statistics, which are taken from the simulations alone; the score decides only what is found.
+Posteriors are by rejection and local regression. Simulation number i of a hypothesis depends on
 the seed, its name and i alone."""
 
 CAVEATS = (

@@ -1,4 +1,4 @@
-"""The goodness of fit of one hypothesis: how odd an observation is among its simulations, as an exact p-value."""
+"""The goodness of fit of one hypothesis: how odd an observation is among its simulations, as a conformal p-value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Reference:
 
     References:
         V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World" (2005), chapter 2: the p-value is
-        exact, whatever the score, if that treats the observation as it treats each simulation. L. Lemaire, F. Jay,
+        exact, whatever the score, if that treats the observation as it treats each simulation; here it does, but for
+        the frame (measured at 0.01 with 99 simulations: 0.009 to 0.010). L. Lemaire, F. Jay,
         I.-H. Lee, K. Csillery, M. G. B. Blum, "Goodness-of-fit statistics for approximate Bayesian computation"
         (2016), arXiv 1601.04096, test against the prior predictive likewise; local scores: G. Le Mailloux et al.,
         "Goodness of fit for Bayesian generative models" (2025), arXiv 2501.17107.
