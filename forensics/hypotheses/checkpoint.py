@@ -16,7 +16,7 @@ from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.checkpoint_blocks import write_blocks
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform
+from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform, OneOf
 from forensics.hypotheses.sweeps.simulation import draw
 from forensics.synthetic.planted import Planted, qwen3_config
 from forensics.synthetic.writer import refuse_foreign
@@ -83,7 +83,7 @@ def read_settings(hypothesis: Hypothesis, context: Context, given: Mapping[str, 
             known = ", ".join(priors) or "it has none"
             raise HypothesisError(f"{hypothesis.name}: no parameter {name!r}", hint=f"its parameters: {known}")
         prior = priors[name]
-        if isinstance(prior, Fixed) and isinstance(prior.value, str):
+        if isinstance(prior, OneOf) or (isinstance(prior, Fixed) and isinstance(prior.value, str)):
             settings[name] = text
             continue
         settings[name] = value = _number(hypothesis.name, name, text)
@@ -122,7 +122,8 @@ def write_simulation(
     refuse_foreign(folder, None, "simulated", has="hypothesis")
     obstacle = hypothesis.obstacle(context)
     if obstacle:
-        raise HypothesisError(f"{hypothesis.name}: {obstacle}", hint="name a model with --like")
+        lacks = hypothesis.needs_live is not None and context.live is None
+        raise HypothesisError(f"{hypothesis.name}: {obstacle}", hint="name a model with --like" if lacks else None)
     try:
         parameters, cloud = draw(hypothesis, context, seed, index, settings)
     except MemoryError:

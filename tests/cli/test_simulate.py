@@ -53,6 +53,20 @@ def test_the_same_request_gives_the_same_bytes(tmp_path):
     assert a == b and len({a, c, d}) == 3
 
 
+@pytest.mark.parametrize("value", ["mean", "zero"])
+def test_padding_of_either_vector(tmp_path, value):
+    like = ("--like", "synth:cause-padding", "--dead", "holes")
+    assert run("padding", *like, "--set", f"value={value}", "--out", tmp_path / "a").exit_code == 0
+    rows = forensics.open_checkpoint(str(tmp_path / "a")).matrix().words
+    assert len(np.unique(rows, axis=0)) == 1 and bool(rows.any()) == (value == "mean")
+
+
+def test_without_torch_the_extra_is_named(tmp_path, empty_folder, monkeypatch):
+    monkeypatch.setattr("forensics.hypotheses.driving.hypothesis.find_spec", lambda name: None)
+    for name in ("driven_snowball", "driven_normal", "driven_normal_unit", "trained_toy"):
+        bad(run(name, *SMALL, "--out", tmp_path / "a"), empty_folder, f"{name}: torch is not installed (pip install")
+
+
 def test_like_a_model_at_a_sweep_s_number(tmp_path):
     assert run("singular", *SMALL, "--out", tmp_path / "model").exit_code == 0
     like = ("--like", tmp_path / "model", "--dead", "holes")

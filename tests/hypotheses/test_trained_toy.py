@@ -102,7 +102,7 @@ def test_where_no_toy_is_trained(monkeypatch):
     context = subject()
     assert TOY.obstacle(context) is None
     assert "2,222 dead tokens are more than" in TOY.obstacle(replace(context, n_rows=2222))
-    monkeypatch.setattr("forensics.hypotheses.simulators.trained_toy.find_spec", lambda name: None)
+    monkeypatch.setattr("forensics.hypotheses.driving.hypothesis.find_spec", lambda name: None)
     assert "torch is not installed" in TOY.obstacle(context)
 
 

@@ -8,6 +8,7 @@ cells agree by construction, and what is compared is the cloud's shape.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from forensics.hypotheses.driving.course import Course
 from forensics.hypotheses.driving.driver import drive
 from forensics.hypotheses.driving.push import Means
 from forensics.hypotheses.hypothesis import Fixed, LogUniform, Parameter, Parameters
-from forensics.hypotheses.sampling.clouds import drawn_format, stored
+from forensics.hypotheses.sampling.clouds import drawn_format, stored, unwritable
 from forensics.toy.schedule import Schedule
 from forensics.updates import POLICIES, Policy, Rule
 from forensics.updates.threads import one_thread
@@ -53,6 +54,16 @@ DRIVE: tuple[Parameter, ...] = (
     Parameter("schedule", "of the rate: constant, linear or cosine", lambda context: Fixed("constant")),
 )
 """Betas (0.9, 0.999) and eps 1e-8 are AdamW's defaults, as the toys have them; h and p are `Course`'s."""
+
+
+def without_torch() -> str | None:
+    """That torch is missing, or None."""
+    return None if find_spec("torch") else "torch is not installed (pip install 'embedding-forensics[toy]')"
+
+
+def undrivable(context: Context) -> str | None:
+    """Why no rows can be driven here, or None: an obstacle of every driven hypothesis."""
+    return without_torch() or unwritable(context)
 
 
 def policy_of(parameters: Parameters) -> Policy:

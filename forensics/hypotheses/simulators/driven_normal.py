@@ -11,9 +11,8 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format
+from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format, undrivable
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
-from forensics.hypotheses.sampling.clouds import unwritable
 from forensics.hypotheses.sampling.parameters import CONFIG_SIGMA
 from forensics.initialisation import Normal, draw
 
@@ -35,6 +34,6 @@ HYPOTHESIS = Hypothesis(
     source="Radford et al. 2019 (GPT-2, 0.02); founding Stamp 03, Crucible 3; recorded toy runs",
     parameters=(CONFIG_SIGMA, *DRIVE),
     simulate=simulate,
-    obstacle=unwritable,
+    obstacle=undrivable,
     slow=True,
 )

@@ -7,9 +7,8 @@ Trap: hidden states of such a model point apart, so that its h_mean is far short
 
 from __future__ import annotations
 
-from forensics.hypotheses.driving.hypothesis import DRIVE
+from forensics.hypotheses.driving.hypothesis import DRIVE, undrivable
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, Parameter
-from forensics.hypotheses.sampling.clouds import unwritable
 from forensics.hypotheses.simulators.driven_normal import simulate
 
 HYPOTHESIS = Hypothesis(
@@ -20,6 +19,6 @@ HYPOTHESIS = Hypothesis(
     source="torch.nn.Embedding; founding Stamp 01, 02, Nutcracker 01 to 03",
     parameters=(Parameter("sigma", "standard deviation", lambda context: Fixed(1.0)), *DRIVE),
     simulate=simulate,
-    obstacle=unwritable,
+    obstacle=undrivable,
     slow=True,
 )

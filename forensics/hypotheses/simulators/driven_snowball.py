@@ -13,10 +13,16 @@ import numpy as np
 
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
-from forensics.hypotheses.driving.hypothesis import DRIVE, draw_pushes, driven_cloud, start_format, start_towards
+from forensics.hypotheses.driving.hypothesis import (
+    DRIVE,
+    draw_pushes,
+    driven_cloud,
+    start_format,
+    start_towards,
+    undrivable,
+)
 from forensics.hypotheses.hypothesis import Hypothesis, Parameters
 from forensics.hypotheses.sampling.anchors import anchor_values
-from forensics.hypotheses.sampling.clouds import unwritable
 from forensics.hypotheses.sampling.parameters import SIGMA
 from forensics.hypotheses.sampling.sampler import Noise, Sampler
 
@@ -39,6 +45,6 @@ HYPOTHESIS = Hypothesis(
     source="founding notebooks 12.1, 13.4a, 15.1a; Zamirai et al. 2020 (arXiv 2010.06192); recorded toy runs",
     parameters=(SIGMA, *DRIVE),
     simulate=simulate,
-    obstacle=unwritable,
+    obstacle=undrivable,
     slow=True,
 )

@@ -8,14 +8,13 @@ side by side, of steps only in one format (norms over the config's initialisatio
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 
 from forensics.errors import ConfigError, HypothesisError, TrainingError
 from forensics.formats import FloatFormat, Words, float_format
 from forensics.hypotheses.cloud import Cloud
 from forensics.hypotheses.context import Context
+from forensics.hypotheses.driving.hypothesis import without_torch
 from forensics.hypotheses.hypothesis import Fixed, Hypothesis, LogUniform, Parameter, Parameters
 from forensics.hypotheses.sampling.parameters import initializer_range
 from forensics.toy.config import RunConfig, override
@@ -64,7 +63,7 @@ def obstacle(context: Context) -> str | None:
     """Why no toy can stand for the subject here, or None."""
     if context.n_rows > MAX_DEAD:
         return f"{context.n_rows:,} dead tokens are more than a toy is trained with ({MAX_DEAD:,})"
-    return None if find_spec("torch") else "torch is not installed (pip install 'embedding-forensics[toy]')"
+    return without_torch()
 
 
 def _dead_rows(config: RunConfig, n: int) -> tuple[Words, FloatFormat]:
