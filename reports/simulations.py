@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from toy import ONE, trained
 
 from forensics.formats import BFLOAT16
 from forensics.hypotheses.context import Context
@@ -21,14 +22,11 @@ from forensics.hypotheses.sweeps.simulation import draw
 from forensics.hypotheses.sweeps.study import HypothesesStudy
 from forensics.initialisation import Normal
 from forensics.initialisation import draw as draw_rows
-from forensics.recording import Recording, open_recording
+from forensics.recording import Recording
 from forensics.report.hypotheses_document import PLANTED, opening
 from forensics.report.hypotheses_figures import transition
 from forensics.report.markdown import code, plain, table
 from forensics.text import number
-from forensics.toy import run as runs
-from forensics.toy.config import override
-from forensics.toy.presets import load_config
 from forensics.updates import POLICIES, Rule
 
 HERE = Path(__file__).parent
@@ -69,14 +67,7 @@ def curves(context: Context, around: Sequence[str], repeats: int) -> dict[str, C
 def recorded(folder: Path, steps: int | None) -> Recording:
     """A toy run that recorded all that its dead rows can be driven by."""
     channels = "record.channels=W,grad,h_mean,h_full,p_dead,p_dead_full,loss,summaries"
-    config = override(load_config("pocket"), ["threads=1", channels, *([f"steps={steps}"] if steps else [])])
-    there = (folder / "frames.json").exists()
-    run = runs.resume(folder, device="cpu", config=config) if there else runs.begin(config, folder, device="cpu")
-    try:
-        runs.carry_on(run)
-    finally:
-        run.close()
-    return open_recording(folder)
+    return trained(folder, "pocket", (ONE, channels, *([f"steps={steps}"] if steps else [])))
 
 
 def simulations(studies: Mapping[str, HypothesesStudy], control: HypothesesStudy, toy: Recording, repeats: int) -> None:
