@@ -151,6 +151,12 @@ def angle_deg(first: Vector | None, second: Vector | None) -> float | None:
     return float(np.degrees(2 * np.arctan2(np.linalg.norm(u - v), np.linalg.norm(u + v))))
 
 
+def cosine(first: Vector, second: Vector) -> float | None:
+    """The cosine of two vectors; None if either is zero or not finite."""
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / lengths if np.isfinite(lengths) and lengths > 0 else None
+
+
 def _norms_and_rest(embedding: Embedding, in_hole: NDArray[np.bool_]) -> tuple[Vector, Vector, int]:
     """Norm of every row; and over the finite rows outside the holes, their sum and number.
 

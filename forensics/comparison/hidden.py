@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forensics.dynamics.plain import number
 from forensics.embedding import Embedding
-from forensics.geometry import angle_deg
+from forensics.geometry import angle_deg, cosine
 from forensics.hypotheses.observables.observable import Observable
 
 Vector = NDArray[np.float64]
@@ -131,8 +132,8 @@ class Lie:
 
     def z(self, key: str) -> float | None:
         """The cosine in units of 1 / sqrt(D): its standard deviation between random directions (Cai et al. 2013)."""
-        cosine = self.cosines[key]
-        return None if cosine is None else cosine * math.sqrt(self.dim)
+        found = self.cosines[key]
+        return None if found is None else found * math.sqrt(self.dim)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,12 +243,6 @@ def spread_values(length: float, total: float, along: float, dim: int) -> dict[s
     return finite({"h_mean_share": share, "h_spread_along": along / across if across > 0 else None})
 
 
-def cosine(a: Vector, b: Vector) -> float | None:
-    """Cosine of two vectors; None if either is zero or not finite."""
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b / size) if math.isfinite(size) and size > 0 else None
-
-
 def finite(values: Mapping[str, Any]) -> dict[str, float | None]:
     """The values with None for what is not a finite number."""
-    return {k: None if v is None or not math.isfinite(v) else float(v) for k, v in values.items()}
+    return {k: None if v is None else number(v) for k, v in values.items()}

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from forensics.black_holes import BlackHoles
 from forensics.embedding import Embedding
 from forensics.errors import SelectionError
-from forensics.geometry import in_hole_mask
+from forensics.geometry import cosine, in_hole_mask
 from forensics.measures import Population
 from forensics.undertrained.passes import (
     Moments,
@@ -193,12 +193,12 @@ def _leave_out(
     singled_out = _singled_out(embedding, moments, first, means)
     found = {}
     for name in list(kept)[1:]:
-        cosine = overlap = None
+        agreement = overlap = None
         if name in means:
-            cosine = _cosine(means[name], means[""])
+            agreement = cosine(means[name], means[""])
             either = int((singled_out[name] | singled_out[""]).sum())
             overlap = int((singled_out[name] & singled_out[""]).sum()) / either if either else None
-        found[name] = LeftOut(len(kept[name]), cosine, overlap)
+        found[name] = LeftOut(len(kept[name]), agreement, overlap)
     return found
 
 
@@ -227,7 +227,7 @@ def _use(
     weight = share(best, usable) if best else 0.0
     near = int(best.near[usable].sum()) if best else 0
     mean = mean_of(embedding, usable) if len(usable) else None
-    agreement = None if mean is None or reference.mean is None else _cosine(mean, reference.mean)
+    agreement = None if mean is None or reference.mean is None else cosine(mean, reference.mean)
     if not len(source):
         note = "no such tokens"
     elif mean is None:
@@ -239,8 +239,3 @@ def _use(
     return SourceUse(
         source.name, source.definition, len(source), near if weight else 0, weight, agreement, note, without
     )
-
-
-def _cosine(one: Vector, other: Vector) -> float | None:
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths > 0 else None
