@@ -69,6 +69,15 @@ def config_ties(config: Mapping[str, Any]) -> bool | None:
     return None
 
 
+def initializer_range(config: Mapping[str, Any]) -> float | None:
+    """The standard deviation that the config says weights were drawn with, or None."""
+    value = text_config(config).get("initializer_range")
+    # A hostile config can hold any JSON value: only a positive number of a float's size means something here.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
+        return None
+    return float(value)
+
+
 def role_by_name(name: str) -> Role:
     """What a tensor's name says it does: "input", "output" or "unknown"."""
     name = name.lower()

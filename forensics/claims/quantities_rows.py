@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 
 from forensics.bits import BitCensus, compare_hole_exponents, exponent_offset
+from forensics.checkpoint.naming import initializer_range
 from forensics.claims.matrix import MatrixSubject
 from forensics.claims.registry import quantity
 from forensics.errors import SelectionError
-from forensics.scanning.run import initializer_range
 
 IN_HOLE = "in-hole: tokens whose stored row is bit-identical to another token's and not all zero"
 
@@ -35,7 +35,7 @@ def _(matrix: MatrixSubject) -> str:
     definition="the standard deviation that the config says weights were drawn with",
 )
 def _(matrix: MatrixSubject) -> float:
-    found = initializer_range(matrix.checkpoint)
+    found = initializer_range(matrix.checkpoint.config)
     if found is None:
         raise SelectionError("the config names no initializer_range")
     return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from forensics.black_holes import BlackHoles, find_black_holes
 from forensics.checkpoint import Checkpoint
+from forensics.checkpoint.naming import initializer_range
 from forensics.embedding import Embedding
 from forensics.errors import HypothesisError, SelectionError
 from forensics.formats import Words
@@ -159,14 +158,6 @@ def open_subject(
         chosen.only_in_holes,
         "one row cannot coincide with another" if len(chosen.population) == 1 else chosen.no_verdict,
     )
-
-
-def initializer_range(config: Mapping[str, Any]) -> float | None:
-    """The config's standard deviation of initial weights; None unless it is a finite number above 0."""
-    found = config.get("initializer_range")
-    if not isinstance(found, int | float) or isinstance(found, bool):
-        return None
-    return float(found) if 0 < found <= sys.float_info.max else None
 
 
 def _finite_rows(embedding: Embedding, dead: Population) -> tuple[NDArray[np.int64], Words]:

@@ -9,7 +9,7 @@ import numpy as np
 from forensics.bits import census_bits, compare_hole_exponents, exponent_offset
 from forensics.black_holes import find_black_holes, find_equal_values
 from forensics.checkpoint import Checkpoint
-from forensics.checkpoint.naming import text_config
+from forensics.checkpoint.naming import initializer_range
 from forensics.embedding import Embedding
 from forensics.geometry import measure_geometry
 from forensics.lattice import summarise_lattice, survey_blocks
@@ -27,7 +27,7 @@ def scan(checkpoint: Checkpoint | Embedding, *, progress: Progress | None = None
     """
     if isinstance(checkpoint, Embedding):
         checkpoint = Checkpoint(checkpoint.source, (checkpoint,), None)
-    sigma = initializer_range(checkpoint)
+    sigma = initializer_range(checkpoint.config)
     if progress is not None:
         progress("tokenizer")
     census = take_census(checkpoint.vocabulary, max(e.n_rows for e in checkpoint.matrices), progress=progress)
@@ -68,12 +68,3 @@ def _scan_matrix(embedding: Embedding, census: Census, sigma: float | None, tell
     tell("causes")
     in_hole, causes = measure_production(census, in_holes(holes)), explain_groups(embedding, holes, census)
     return MatrixScan(embedding, holes, equal_values, bits, geometry, lattice, in_hole, causes, expected)
-
-
-def initializer_range(checkpoint: Checkpoint) -> float | None:
-    """The standard deviation that the config says weights were drawn with, or None."""
-    value = text_config(checkpoint.config).get("initializer_range")
-    # A hostile config can hold any JSON value: only a positive number of a float's size means something here.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
-        return None
-    return float(value)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forensics.checkpoint import Checkpoint
+from forensics.checkpoint.naming import initializer_range
 from forensics.embedding import Embedding, Source
 from forensics.errors import FormatError, HypothesisError, SelectionError, TensorNotFoundError
 from forensics.formats import BFLOAT16, FLOAT32, BlockFormat
@@ -14,7 +15,7 @@ from forensics.hypotheses.context import Context
 from forensics.hypotheses.discovery import load_hypothesis
 from forensics.hypotheses.observables import OBSERVABLES
 from forensics.hypotheses.population import KNOWN, choose_dead
-from forensics.hypotheses.subject import initializer_range, open_subject
+from forensics.hypotheses.subject import open_subject
 from forensics.initialisation.resizing import resized_law
 from forensics.sources import open_checkpoint
 from forensics.vocabulary import Vocabulary
@@ -351,6 +352,8 @@ def test_stages_are_told():
 )
 def test_an_initial_range_is_a_number_above_zero(value, expected):
     assert initializer_range({"initializer_range": value}) == expected
+    # Of a model of several parts the language model's own.
+    assert initializer_range({"text_config": {"vocab_size": 6, "initializer_range": value}}) == expected
 
 
 def test_choosing_changes_nothing():

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forensics.checkpoint.naming import initializer_range
 from forensics.errors import HypothesisError
 from forensics.hypotheses.context import Context, Law
 from forensics.hypotheses.discovery import hypotheses
@@ -219,7 +220,7 @@ def store_settings(subject: Subject, seed: int) -> dict[str, Any]:
         "dead_tokens": len(subject.dead),
         "dead_sha256": hashlib.sha256(subject.dead.token_ids.astype("<i8").tobytes()).hexdigest(),
         "live_sha256": hashlib.sha256(subject.live.token_ids.astype("<i8").tobytes()).hexdigest(),
-        "initializer_range": subject.context().initializer_range,
+        "initializer_range": initializer_range(subject.checkpoint.config),
         "only_in_holes": subject.only_in_holes,
         "seed": seed,
         "version": __version__,
