@@ -171,5 +171,6 @@ def _ticks(axes: Axes, across: Sequence[str], down: Sequence[str]) -> None:
 
 
 def _broken(text: str) -> str:
-    """A class of several hypotheses over as many lines."""
-    return text.replace(" = ", " =\n")
+    """A class of hypotheses over two lines: of three or more its first and how many others, or labels would overlap."""
+    first, *others = text.split(" = ")
+    return " =\n".join([first, *(others if len(others) < 2 else [f"{len(others)} others"])])
